@@ -1,0 +1,167 @@
+"""Folders that are whole or absent: written beside their place, moved there in one step, `manifest.json` last.
+
+Consumes a folder that a stage has filled; produces its manifest (SHA-256 and size of every file, tool versions, and
+a key made of the inputs and settings) and checks it later. No timestamps: equal inputs give equal bytes.
+Does not know what the files mean.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path, PurePosixPath
+
+NAME = "manifest.json"
+TOOLS = ("diffusers", "nncf", "openvino", "openvino-tokenizers", "optimum-intel", "torch", "transformers")
+
+
+def write(folder: Path, *, stage: str, inputs: dict[str, str], settings: dict, facts: dict | None = None) -> dict:
+    """Describe `folder` in its `manifest.json`: `inputs` are digests by name, `facts` whatever readers should know."""
+    manifest = {
+        "stage": stage,
+        "key": key(stage, inputs, settings),
+        "inputs": inputs,
+        "settings": settings,
+        "facts": facts or {},
+        "tools": {tool: _version(tool) for tool in TOOLS},
+        "files": {name: {"sha256": sha256(folder / name), "size": size(folder / name)} for name in _names(folder)},
+    }
+    (folder / NAME).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    return manifest
+
+
+def read(folder: Path, *, rerun: str) -> dict:
+    """The manifest alone, its files unchecked."""
+    path = folder / NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: run 'dvc repro {rerun}' first")
+    try:
+        manifest = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}): run 'dvc repro {rerun}'") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise ValueError(f"{path} is not a manifest: run 'dvc repro {rerun}'")
+    return manifest
+
+
+def verify(folder: Path, *, rerun: str) -> dict:
+    """Compare every file's size and SHA-256 with the manifest and return it; `rerun` is the DVC target to name."""
+    manifest = read(folder, rerun=rerun)
+    for name, expected in manifest["files"].items():
+        path = folder / safe_name(name)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing: run 'dvc repro {rerun}'")
+        if size(path) != expected["size"]:
+            raise ValueError(f"{path} has {size(path)} bytes instead of {expected['size']}: run 'dvc repro {rerun}'")
+        if sha256(path) != expected["sha256"]:
+            raise ValueError(f"{path} has other contents than its manifest says: run 'dvc repro {rerun}'")
+    return manifest
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 of the folder's manifest: what a later stage records as its input."""
+    path = folder / NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: the stage that writes {folder} has not finished")
+    return sha256(path)
+
+
+def key(stage: str, inputs: dict[str, str], settings: dict) -> str:
+    """A hash that changes whenever the stage would have to be run again for its inputs or settings."""
+    text = json.dumps([stage, inputs, settings], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def whole(target: Path) -> Iterator[Path]:
+    """A temporary folder beside `target` that takes its place when the block succeeds and disappears when it fails."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(target)
+    folder, lock = _locked_folder(target)
+    try:
+        yield folder
+        _replace(target, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def sweep(target: Path) -> None:
+    """Remove what dead processes left beside `target`: a living one holds the lock of its folder."""
+    for stale in target.parent.glob(f".{target.name}.partial-*"):
+        try:
+            lock = os.open(stale, os.O_RDONLY)
+        except FileNotFoundError:  # another process swept it
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(stale, ignore_errors=True)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(lock)
+
+
+def link(source: Path, target: Path) -> None:
+    """Hard-link a file, or copy it where the file system cannot."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except FileExistsError:
+        raise
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def safe_name(name: str) -> str:
+    """The relative name itself, refused when it is absolute or climbs out of its folder."""
+    path = PurePosixPath(name)
+    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or ":" in path.parts[0] or "\0" in name:
+        raise ValueError(f"file name {name!r} is refused: only relative names inside the folder are allowed")
+    return name
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def _names(folder: Path) -> list[str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(name for path in files if (name := path.relative_to(folder).as_posix()) != NAME)
+
+
+def _version(tool: str) -> str | None:
+    try:
+        return metadata.version(tool)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _locked_folder(target: Path) -> tuple[Path, int]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+        lock = os.open(folder, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.is_dir():  # a sweeping process may have come between mkdtemp and flock
+            folder.chmod(0o755)
+            return folder, lock
+        os.close(lock)
+
+
+def _replace(target: Path, folder: Path) -> None:
+    """Move `folder` to `target`; an older `target` is set aside first, under a name that the next sweep removes."""
+    old = folder.with_name(folder.name + "-old")
+    if target.exists():
+        target.rename(old)
+    folder.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
