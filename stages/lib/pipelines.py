@@ -1,0 +1,174 @@
+"""Diffusion pipelines on IR folders: loaded, fed with latents that depend on the seed alone, run.
+
+Consumes an IR folder as `export` and `quantize` write it; produces optimum-intel's own SDXL pipelines and their
+pictures, the same ones that an untouched pipeline draws. Never exports, downloads or reshapes: optimum's `reshape`
+doubles the UNet's batch, which is wrong without classifier-free guidance.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.lib import components
+from stages.lib import ir as irs
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from stages.lib.config import Device, Sampler
+
+PARTS = ("text_encoder", "text_encoder_2", "unet", "vae_encoder", "vae_decoder")
+CLASSES = {
+    "text-to-image": "OVStableDiffusionXLPipeline",
+    "image-to-image": "OVStableDiffusionXLImg2ImgPipeline",
+    "two-stage": "OVStableDiffusionXLImg2ImgPipeline",  # the refiner's half of it
+}
+
+
+def load(ir: Path, task: str, sampler: Sampler, device: Device, *, reference: bool = False) -> Any:
+    """The pipeline of `task` on the IR folder `ir`, compiled for `device`; `reference`: float32, nothing quantized."""
+    _require_parts(ir)
+    pipeline = _class(task).from_pretrained(
+        str(ir),
+        export=False,
+        local_files_only=True,
+        device=device.name,
+        ov_config=dict(irs.device_config(device, reference)),
+        scheduler=load_scheduler(ir, sampler.scheduler),
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def also(pipeline: Any, task: str) -> Any:
+    """A pipeline of another task on the same compiled parts: no second copy in memory, no second compilation."""
+    parts = {name: getattr(pipeline, name) for name in PARTS if getattr(pipeline, name) is not None}
+    other = _class(task)(
+        scheduler=type(pipeline.scheduler).from_config(pipeline.scheduler.config),
+        tokenizer=pipeline.tokenizer,
+        tokenizer_2=pipeline.tokenizer_2,
+        force_zeros_for_empty_prompt=pipeline.config.force_zeros_for_empty_prompt,
+        requires_aesthetics_score=pipeline.config.get("requires_aesthetics_score", False),
+        device=pipeline._device,
+        ov_config=pipeline.ov_config,
+        model_save_dir=pipeline.model_save_dir,
+        compile=False,
+        **{name: part.model for name, part in parts.items()},
+    )
+    for name, part in parts.items():
+        getattr(other, name).request = part.request
+    other.set_progress_bar_config(disable=True)
+    return other
+
+
+def load_scheduler(ir: Path, name: str) -> Any:
+    """The diffusers scheduler class `name`, built from the scheduler configuration of the IR folder."""
+    import diffusers
+
+    config = json.loads((ir / "scheduler" / "scheduler_config.json").read_text())
+    return getattr(diffusers, name).from_config(config)
+
+
+def initial_latents(pipeline: Any, size: int, seed: int) -> Any:
+    """Unit normal noise of shape (1, 4, size / 8, size / 8): the generator's first draw, whatever the model."""
+    import torch
+
+    side = size // pipeline.vae_scale_factor
+    shape = (1, pipeline.unet.config.in_channels, side, side)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def generate(
+    pipeline: Any,
+    prompt: str,
+    sampler: Sampler,
+    seed: int,
+    *,
+    output: str = "pil",
+    steps: int | None = None,
+    image: Any = None,
+    strength: float | None = None,
+    denoising_start: float | None = None,
+    denoising_end: float | None = None,
+    on_step: Callable[[Any], None] | None = None,
+) -> Image.Image | Any:
+    """One picture (`output` "pil") or its latents (1, 4, h, w) ("latent"), decided by prompt, settings and seed.
+
+    `image` is a picture or latents, for image-to-image pipelines alone: noised as far as `strength` says, or taken as
+    half finished at `denoising_start`. `on_step` is handed the latents after every step. `executed_steps` tells how
+    many steps were run.
+    """
+    import torch
+
+    steps = steps or sampler.steps
+    settings: dict[str, Any] = {"denoising_end": denoising_end, "output_type": output}
+    generator = torch.Generator().manual_seed(seed)
+    if image is None:
+        # Drawn from the generator itself, which the few-step samplers draw their later noise from: as diffusers does.
+        latents = torch.randn(initial_latents(pipeline, sampler.size, seed).shape, generator=generator)
+        settings |= {"latents": latents, "height": sampler.size, "width": sampler.size}
+    else:
+        settings |= {"image": image, "denoising_start": denoising_start}
+        settings |= {} if strength is None else {"strength": _require_a_step(strength, steps)}
+    if on_step is not None:
+        settings["callback_on_step_end"] = _callback(on_step)
+    result = pipeline(
+        prompt=prompt,
+        negative_prompt=sampler.negative_prompt or None,
+        num_inference_steps=steps,
+        guidance_scale=sampler.guidance,
+        generator=generator,
+        **settings,
+    )
+    return result.images if output == "latent" else result.images[0]
+
+
+def executed_steps(pipeline: Any) -> int:
+    """Steps of the last run: image-to-image runs int(steps x strength) of them."""
+    return pipeline.num_timesteps
+
+
+def _callback(on_step: Callable[[Any], None]) -> Callable[..., dict]:
+    def callback(_pipeline: Any, _step: int, _timestep: Any, tensors: dict) -> dict:
+        on_step(tensors["latents"])
+        return {}
+
+    return callback
+
+
+def _require_a_step(strength: float, steps: int) -> float:
+    if int(steps * strength) >= 1:
+        return strength
+    raise ValueError(f"strength {strength} of {steps} steps runs no step: strength x steps must be >= 1")
+
+
+def _require_parts(ir: Path) -> None:
+    components.read_index(ir)  # loading imports whatever modules an index names
+    needed = ("scheduler/scheduler_config.json", "unet/openvino_model.xml", "unet/openvino_model.bin")
+    missing = [name for name in needed if not (ir / name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"{ir} is not a whole IR folder, {missing[0]} is missing: run 'dvc repro' to make it")
+
+
+def _class(task: str) -> Any:
+    if task not in CLASSES:
+        raise ValueError(f"task must be one of {sorted(CLASSES)}, got {task!r}")
+    return getattr(_optimum(), CLASSES[task])
+
+
+def _optimum() -> Any:
+    """optimum-intel, which takes seconds to import, without its chatter."""
+    logging.getLogger("optimum").setLevel(logging.ERROR)
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    import diffusers
+    import optimum.intel
+    import transformers
+
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+    return optimum.intel
