@@ -1,0 +1,167 @@
+"""This machine: what does not change from run to run (for figures to stand next to), and how busy it is just now.
+
+Consumes /proc, /sys and the versions of installed packages; imports nothing heavy. `describe` is stable, so that a
+benchmark which depends on it runs again on another machine and not on this one. Limits set by control groups
+(containers, batch systems) count as the machine's own. Does not measure speed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PROC = Path("/proc")
+CGROUP = Path("/sys/fs/cgroup")
+RUNTIMES = ("openvino", "openvino-tokenizers", "nncf", "optimum-intel", "diffusers", "transformers", "torch", "numpy")
+INSTRUCTION_SETS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8")
+# Operations (a multiply-add is two) per core and cycle at full throughput with two vector units, by the widest
+# instruction set present: Intel 64 and IA-32 Architectures Optimization Reference Manual, chapters on AVX-512 and AMX.
+OPERATIONS_PER_CYCLE = {
+    "f32": (("avx512f", 64), ("avx2", 32)),
+    "bf16": (("amx_bf16", 1024), ("avx512_bf16", 128)),
+    "int8": (("amx_int8", 2048), ("avx512_vnni", 256), ("avx_vnni", 128), ("avx512f", 85), ("avx2", 42)),
+}
+GB = 1e9
+
+
+def describe() -> dict[str, Any]:
+    """Processor, cores, memory, instruction sets, runtime versions and an `id` made of them all."""
+    machine: dict[str, Any] = {
+        "cpu": _cpu_field("model name") or platform.processor() or platform.machine(),
+        "cpu_stepping": " ".join(_cpu_field(name) or "?" for name in ("cpu family", "model", "stepping")),
+        "architecture": platform.machine(),
+        "system": platform.system(),
+        "cores": cores(),
+        "base_ghz": base_ghz(),
+        "memory_gb": round(memory_gb()),
+        "instruction_sets": instruction_sets(),
+        "nominal_gops": nominal_gops(),
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        "runtimes": {name: _version(name) for name in RUNTIMES},
+    }
+    text = json.dumps(machine, sort_keys=True)
+    return {"id": hashlib.sha256(text.encode()).hexdigest()[:12], **machine}
+
+
+def cores() -> int:
+    """Cores this process may use: of the scheduler's mask and the control group's quota, the fewer."""
+    mask = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quotas = [int(quota) / int(period) for quota, period in _cgroup_pairs("cpu.max") if quota != "max"]
+    return max(1, min([mask, *(int(quota) for quota in quotas)]))
+
+
+def base_ghz() -> float | None:
+    """The processor's constant counter frequency in GHz (Linux on x86 states twice that as bogomips)."""
+    bogomips = _cpu_field("bogomips")
+    return round(float(bogomips) / 2000, 1) if bogomips and platform.machine() == "x86_64" else None
+
+
+def instruction_sets() -> list[str]:
+    flags = set((_cpu_field("flags") or "").split())
+    return [name for name in INSTRUCTION_SETS if name in flags]
+
+
+def nominal_gops() -> dict[str, float | None]:
+    """Peak in giga-operations per second by precision, at the base frequency: cores x GHz x operations per cycle."""
+    present, ghz = instruction_sets(), base_ghz()
+    peak: dict[str, float | None] = {}
+    for precision, ways in OPERATIONS_PER_CYCLE.items():
+        per_cycle = next((operations for name, operations in ways if name in present), None)
+        peak[precision] = round(cores() * ghz * per_cycle, 1) if ghz and per_cycle else None
+    return peak
+
+
+def memory_gb() -> float:
+    """Memory of this machine in GB (1e9 bytes), or what the control group allows of it."""
+    import psutil
+
+    return min([psutil.virtual_memory().total, *(limit for limit, _ in _memory_limits())]) / GB
+
+
+def available_memory_gb() -> float:
+    """GB that can be taken now without swapping; page cache counts as free, a control group's limit as a ceiling."""
+    import psutil
+
+    rooms = [limit - used for limit, used in _memory_limits()]
+    return max(0.0, min([psutil.virtual_memory().available, *rooms]) / GB)
+
+
+def load_average() -> float:
+    """Processes ready to run, mean of the last minute; 0 where the system does not tell."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
+def processor_ticks() -> tuple[int, int]:
+    """Clock ticks so far of all cores: (taken by other guests of the host, all). Read before and after, then
+    `steal_share(before, after)`."""
+    try:
+        ticks = [int(word) for word in (PROC / "stat").read_text().splitlines()[0].split()[1:9]]
+    except OSError:
+        return 0, 0
+    return ticks[7], sum(ticks)
+
+
+def steal_share(before: tuple[int, int], after: tuple[int, int]) -> float:
+    """Share of time in [0, 1] that the host gave to others: (10, 100) to (20, 200) is 0.1."""
+    elapsed = after[1] - before[1]
+    return (after[0] - before[0]) / elapsed if elapsed > 0 else 0.0
+
+
+def _cpu_field(name: str) -> str | None:
+    """A field of the first processor in /proc/cpuinfo."""
+    try:
+        lines = (PROC / "cpuinfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next(
+        (value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == name), None
+    )
+
+
+def _memory_limits() -> list[tuple[int, int]]:
+    """(limit, used without reclaimable page cache) in bytes of every control group above this process that sets one."""
+    version_1 = (CGROUP / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    version_2 = [(folder, "memory.max", "memory.current", "inactive_file") for folder in _cgroup_folders()]
+    limits = []
+    for folder, limit_name, used_name, cache_name in [version_1, *version_2]:
+        try:
+            limit, used = (folder / limit_name).read_text().strip(), int((folder / used_name).read_text())
+            cache = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        except (OSError, ValueError):
+            continue
+        if limit != "max" and int(limit) < 2**60:  # version 1 writes "no limit" as a huge number
+            limits.append((int(limit), used - int(cache.get(cache_name, 0))))
+    return limits
+
+
+def _cgroup_pairs(name: str) -> list[list[str]]:
+    pairs = []
+    for folder in _cgroup_folders():
+        try:
+            pairs.append((folder / name).read_text().split())
+        except OSError:
+            continue
+    return [pair for pair in pairs if len(pair) == 2]
+
+
+def _cgroup_folders() -> list[Path]:
+    """Folders (version 2) of this process's control group and of all above it, as far as they are visible."""
+    try:
+        lines = (PROC / "self" / "cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    inner = next((line[3:] for line in lines if line.startswith("0::")), "/").strip("/")
+    folder = CGROUP / inner if inner else CGROUP
+    return [folder, *(parent for parent in folder.parents if parent == CGROUP or CGROUP in parent.parents)]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
