@@ -1,0 +1,81 @@
+"""One training loop for every miniature: resumable, with a decaying learning rate and averaged weights.
+
+Knows nothing of pictures or captions: a member brings its modules and a function that returns the loss of one step.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+SAVE_EVERY = 200
+
+
+def rate(step: int, steps: int, peak: float, warmup: int = 50) -> float:
+    """Linear warm-up, then half a cosine down to a twentieth of the peak."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    fraction = (step - warmup) / max(1, steps - warmup)
+    return peak * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, fraction))))
+
+
+def fit(
+    name: str,
+    module: Any,
+    loss_of_step: Callable[[Any, int], Any],
+    *,
+    steps: int,
+    peak_rate: float,
+    folder: Path,
+    average: float = 0.998,
+) -> Any:
+    """Train `module` (a torch Module) for `steps` and return it with its averaged weights loaded.
+
+    `loss_of_step(generator, step)` draws its randomness from a generator seeded by the step, so that an interrupted
+    run that resumes equals an undisturbed one. The curve is kept in `folder/name.json`.
+    """
+    import torch
+    from tqdm import tqdm
+
+    folder.mkdir(parents=True, exist_ok=True)
+    state_file, curve_file = folder / f"{name}.pt", folder / f"{name}.json"
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=peak_rate, weight_decay=0.01, betas=(0.9, 0.98))
+    averaged = [p.detach().clone() for p in parameters]
+    first, curve = 0, []
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
+        for p, kept in zip(parameters, state["parameters"], strict=True):
+            p.data.copy_(kept)
+        averaged, first, curve = state["averaged"], state["step"], state["curve"]
+        optimizer.load_state_dict(state["optimizer"])
+
+    def save(step: int) -> None:
+        state = dict(parameters=[p.detach() for p in parameters], averaged=averaged, step=step, curve=curve)
+        torch.save({**state, "optimizer": optimizer.state_dict()}, state_file.with_suffix(".partial"))
+        state_file.with_suffix(".partial").replace(state_file)
+        curve_file.write_text(json.dumps(curve))
+
+    running = 0.0
+    for step in tqdm(range(first, steps), desc=name, initial=first, total=steps, mininterval=10):
+        for group in optimizer.param_groups:
+            group["lr"] = rate(step, steps, peak_rate)
+        loss = loss_of_step(torch.Generator().manual_seed(step), step)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        decay = min(average, (1 + step) / (10 + step))
+        torch._foreach_lerp_(averaged, [p.detach() for p in parameters], 1 - decay)
+        running += loss.item()
+        if (step + 1) % 50 == 0:
+            curve.append([step + 1, round(running / 50, 5)])
+            running = 0.0
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
+            save(step + 1)
+    for p, kept in zip(parameters, averaged, strict=True):
+        p.data.copy_(kept)
+    return module.eval()
