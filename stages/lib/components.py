@@ -1,0 +1,120 @@
+"""What an SDXL-family pipeline folder is made of: components, their files, and the classes they may name.
+
+Consumes `model_index.json`; produces it checked. Loaders import whatever module an index names, so only the
+pairs below are let through. Loads no weights and imports no framework.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+INDEX = "model_index.json"
+IR_FILES = ("openvino_model.xml", "openvino_model.bin")
+
+
+@dataclass(frozen=True)
+class Component:
+    """One torch module: its folder in the IR, the checkpoint folder it comes from, and its weights' file stem."""
+
+    name: str
+    folder: str
+    stem: str
+
+
+COMPONENTS = (  # in the order of tracing: the heaviest last
+    Component("text_encoder", "text_encoder", "model"),
+    Component("text_encoder_2", "text_encoder_2", "model"),
+    Component("vae_encoder", "vae", "diffusion_pytorch_model"),
+    Component("vae_decoder", "vae", "diffusion_pytorch_model"),
+    Component("unet", "unet", "diffusion_pytorch_model"),
+)
+STEMS = {component.folder: component.stem for component in COMPONENTS}
+TOKENIZERS = ("tokenizer", "tokenizer_2")
+TOKENIZER_FILES = (
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+PIPELINES = {"base": "StableDiffusionXLPipeline", "refiner": "StableDiffusionXLImg2ImgPipeline"}
+SCHEDULERS = (
+    "DDIMScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "LCMScheduler",
+    "PNDMScheduler",
+    "UniPCMultistepScheduler",
+)
+CLASSES = {
+    "scheduler": [("diffusers", name) for name in SCHEDULERS],
+    "text_encoder": [("transformers", "CLIPTextModel")],
+    "text_encoder_2": [("transformers", "CLIPTextModelWithProjection")],
+    "tokenizer": [("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")],
+    "tokenizer_2": [("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")],
+    "unet": [("diffusers", "UNet2DConditionModel")],
+    "vae": [("diffusers", "AutoencoderKL")],
+}
+SWITCHES = ("force_zeros_for_empty_prompt", "requires_aesthetics_score", "add_watermarker")
+COMMENTS = ("_class_name", "_diffusers_version", "_name_or_path")
+
+
+def read_json(path: Path) -> dict:
+    """A JSON object from a file; anything else is refused with the file's name."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold a JSON object")
+    return content
+
+
+def read_index(folder: Path) -> dict:
+    """`model_index.json` of a pipeline folder, every class in it checked against CLASSES."""
+    path = folder / INDEX
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: a pipeline in diffusers layout is wanted")
+    index = read_json(path)
+    if index.get("_class_name") not in PIPELINES.values():
+        allowed = ", ".join(PIPELINES.values())
+        raise ValueError(f"{path}: pipeline class {index.get('_class_name')!r} is not allowed; allowed: {allowed}")
+    for name, value in index.items():
+        _check_entry(path, name, value)
+    for name in ("scheduler", "text_encoder_2", "tokenizer_2", "unet", "vae"):
+        if index.get(name) in (None, [None, None]):
+            raise ValueError(f"{path} lacks {name!r}, which every SDXL pipeline has")
+    return index
+
+
+def present(index: dict) -> list[Component]:
+    """The components that a pipeline has: a refiner lacks the first text encoder."""
+    return [component for component in COMPONENTS if index.get(component.folder) not in (None, [None, None])]
+
+
+def tokenizers(index: dict) -> list[str]:
+    return [name for name in TOKENIZERS if index.get(name) not in (None, [None, None])]
+
+
+def role(index: dict) -> str:
+    """`refiner` when the time ids hold an aesthetic score, else `base`."""
+    return "refiner" if index.get("requires_aesthetics_score") else "base"
+
+
+def _check_entry(path: Path, name: str, value: object) -> None:
+    if name in COMMENTS or value in (None, [None, None]):
+        return
+    if name in SWITCHES:
+        if isinstance(value, bool):
+            return
+        raise ValueError(f"{path}: {name!r} must be true or false, got {value!r}")
+    allowed = CLASSES.get(name)
+    if allowed is None:
+        raise ValueError(f"{path}: entry {name!r} is not allowed; allowed: {', '.join([*CLASSES, *SWITCHES])}")
+    if not isinstance(value, list) or tuple(value) not in allowed:
+        names = ", ".join(".".join(pair) for pair in allowed)
+        raise ValueError(f"{path}: {name!r} names {value!r}, which is not allowed; allowed: {names}")
