@@ -1,0 +1,170 @@
+"""OpenVINO IR as this project looks at it: read, compiled for a device, counted, and proven to run in INT8.
+
+Consumes `openvino_model.xml` with its `.bin`, or a model in memory; produces compiled models and plain figures about
+them. A flipped byte in a `.bin` loads and computes nonsense, so verify the manifest first: this module does not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+    from stages.lib.config import Device
+
+COMPUTE_LAYERS = ("Convolution", "GroupConvolution", "MatMul", "FullyConnected")  # as the CPU plugin calls them
+CONSTANTS = {"int8_constants": ("i8", "u8"), "int4_constants": ("i4", "u4"), "fp16_constants": ("f16",)}
+OPERATIONS = {"FakeQuantize": "fake_quantize", "MatMul": "matmul", "Convolution": "convolution"}
+
+
+def read(xml: Path) -> ov.Model:
+    """The model of an IR file; FileNotFoundError without its `.xml` or `.bin`, ValueError if OpenVINO refuses it."""
+    import openvino as ov
+
+    for path in (xml, xml.with_suffix(".bin")):
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing: run 'dvc repro{_target(xml)}' first")
+    try:
+        return ov.Core().read_model(xml)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ValueError(f"{xml} cannot be read ({reason}): run 'dvc repro -f{_target(xml)}'") from error
+
+
+def compile(model: ov.Model | Path, device: Device, *, reference: bool = False) -> ov.CompiledModel:
+    """`model` ready to run on `device`; `reference`: in float32 with dynamic quantization off, on that same device."""
+    import openvino as ov
+
+    require_device(device.name)
+    model = read(model) if isinstance(model, Path) else model
+    return ov.Core().compile_model(model, device.name, device_config(device, reference))
+
+
+def require_device(name: str) -> None:
+    """ValueError that lists the devices present, if `name` (CPU, GPU, GPU.1, NPU) is not one of them."""
+    import openvino as ov
+
+    present = ov.Core().available_devices
+    if name not in present and name not in {device.partition(".")[0] for device in present}:
+        raise ValueError(f"device.name {name!r} is not on this machine; present: {', '.join(present)}")
+
+
+def device_config(device: Device, reference: bool) -> dict[str, Any]:
+    """OpenVINO properties of these settings; what the settings leave to the plugin is left out."""
+    config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    if device.threads:
+        config["INFERENCE_NUM_THREADS"] = device.threads
+    if reference:
+        return config | {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
+    if device.inference_precision != "default":
+        config["INFERENCE_PRECISION_HINT"] = device.inference_precision
+    if device.dynamic_quantization_group_size >= 0:
+        config["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = device.dynamic_quantization_group_size
+    return config
+
+
+def effective_properties(compiled: ov.CompiledModel) -> dict[str, str]:
+    """Every property of a compiled model as the plugin settled it, as text; defaults drift between hosts."""
+    names = sorted(str(name) for name in compiled.get_property("SUPPORTED_PROPERTIES"))
+    return {name: _text(compiled.get_property(name)) for name in names if name != "SUPPORTED_PROPERTIES"}
+
+
+def count_operations(model: ov.Model) -> dict[str, int]:
+    """What a model is made of: quantizers, heavy operations, and weight constants by type (zero points apart)."""
+    counts = dict.fromkeys([*OPERATIONS.values(), *CONSTANTS], 0)
+    for operation in model.get_ops():
+        kind = operation.get_type_name()
+        if kind in OPERATIONS:
+            counts[OPERATIONS[kind]] += 1
+        if kind == "Constant" and not _is_zero_point(operation):
+            stored = operation.get_element_type().get_type_name()
+            for name, types in CONSTANTS.items():
+                counts[name] += stored in types
+    return counts
+
+
+def executed_precisions(compiled: ov.CompiledModel) -> dict[str, int]:
+    """Runtime precision -> number of convolutions, matrix products and fully connected layers that run in it.
+
+    For instance {"bf16": 2, "i8": 40, "u8": 12}: 52 layers multiply 8-bit integers.
+    """
+    layers = [operation.get_rt_info() for operation in compiled.get_runtime_model().get_ops()]
+    heavy = [info for info in layers if _info(info, "layerType") in COMPUTE_LAYERS]
+    return dict(sorted(Counter(_info(info, "runtimePrecision") for info in heavy).items()))
+
+
+def multiply_accumulates(model: ov.Model, inputs: dict[str, tuple[int, ...]]) -> int:
+    """Multiply-accumulates of one forward at these input shapes: convolutions, matrix products, attention.
+
+    FLOP = 2 x this. A 3x3 convolution from 4 to 8 channels on 16 x 16 positions: 16 * 16 * 8 * 4 * 9 = 73,728.
+    """
+    fixed = model.clone()
+    fixed.reshape({name: list(shape) for name, shape in inputs.items()})
+    return sum(_macs(operation) for operation in fixed.get_ordered_ops())
+
+
+def size_mb(folder_or_xml: Path) -> float:
+    """MB (1e6 bytes) on disk of a folder's files together, or of one IR: its `.xml` and its `.bin`."""
+    if folder_or_xml.is_dir():
+        files = [path for path in folder_or_xml.rglob("*") if path.is_file()]
+    else:
+        files = [folder_or_xml, folder_or_xml.with_suffix(".bin")]
+    return sum(path.stat().st_size for path in files) / 1e6
+
+
+def _macs(operation: Any) -> int:
+    kind = operation.get_type_name()
+    if kind == "Convolution":  # weights: out, in, kernel...
+        return _elements(operation.get_output_shape(0)) * _elements(operation.get_input_shape(1)[1:])
+    if kind == "GroupConvolution":  # weights: groups, out, in, kernel...
+        return _elements(operation.get_output_shape(0)) * _elements(operation.get_input_shape(1)[2:])
+    if kind == "MatMul":
+        first = list(operation.get_input_shape(0))
+        inner = first[-2] if operation.get_attributes()["transpose_a"] and len(first) > 1 else first[-1]
+        return _elements(operation.get_output_shape(0)) * inner
+    if kind == "ScaledDotProductAttention":  # query (..., L, E), key (..., S, E), value (..., S, V)
+        query, key = operation.get_input_shape(0), operation.get_input_shape(1)
+        value = operation.get_output_shape(0)[-1]
+        return _elements(query[:-1]) * key[-2] * (query[-1] + value)
+    return 0
+
+
+def _elements(shape: Any) -> int:
+    return math.prod(int(side) for side in shape)
+
+
+def _is_zero_point(constant: Any) -> bool:
+    """Compressed weights are Multiply(Subtract(Convert(weights), Convert(zero point)), scale)."""
+    consumers = [target for port in constant.output(0).get_target_inputs() for target in _past_convert(port)]
+    return bool(consumers) and all(
+        port.get_node().get_type_name() == "Subtract" and port.get_index() == 1 for port in consumers
+    )
+
+
+def _past_convert(port: Any) -> list[Any]:
+    node = port.get_node()
+    return list(node.output(0).get_target_inputs()) if node.get_type_name() == "Convert" else [port]
+
+
+def _info(rt_info: Any, key: str) -> str:
+    return str(rt_info[key].astype(str)) if key in rt_info else "unknown"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={_text(entry)}" for key, entry in value.items())
+    if isinstance(value, list | tuple | set):
+        return ", ".join(map(_text, value))
+    return str(value)
+
+
+def _target(xml: Path) -> str:
+    """' export@vega' of artifacts/ir/vega/fp16/unet/openvino_model.xml; nothing for a file elsewhere."""
+    parts = xml.parts
+    if len(parts) < 5 or parts[-5] != "ir":
+        return ""
+    return f" {'export' if parts[-3] == 'fp16' else 'quantize'}@{parts[-4]}"
