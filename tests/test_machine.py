@@ -1,0 +1,110 @@
+"""The machine's description: stable, complete, cheap; busyness read from the kernel's counters."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from stages import machine as stage
+from stages.lib import machine
+
+CPUINFO = """processor\t: 0
+cpu family\t: 6
+model\t\t: 143
+model name\t: Test CPU
+stepping\t: 8
+bogomips\t: 4600.00
+flags\t\t: fpu avx2 avx512f avx512_vnni amx_int8
+"""
+
+
+@pytest.fixture
+def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "proc"
+    (folder / "self").mkdir(parents=True)
+    (folder / "cpuinfo").write_text(CPUINFO)
+    (folder / "self" / "cgroup").write_text("0::/job/step\n")
+    monkeypatch.setattr(machine, "PROC", folder)
+    monkeypatch.setattr(machine, "CGROUP", tmp_path / "cgroup")
+    return folder
+
+
+def limit(folder: Path, maximum: str, used: int, cache: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "memory.max").write_text(f"{maximum}\n")
+    (folder / "memory.current").write_text(f"{used}\n")
+    (folder / "memory.stat").write_text(f"anon 5\ninactive_file {cache}\n")
+
+
+def test_two_descriptions_are_equal() -> None:
+    assert machine.describe() == machine.describe()
+
+
+def test_the_id_changes_with_the_machine(proc: Path) -> None:
+    before = machine.describe()
+    (proc / "cpuinfo").write_text(CPUINFO.replace("Test CPU", "Other CPU"))
+    after = machine.describe()
+    assert after["cpu"] == "Other CPU" and after["id"] != before["id"]
+
+
+def test_the_processor_is_described(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    found = machine.describe()
+    assert (found["cpu"], found["cpu_stepping"], found["base_ghz"]) == ("Test CPU", "6 143 8", 2.3)
+    assert found["instruction_sets"] == ["avx2", "avx512f", "avx512_vnni", "amx_int8"]
+    assert found["nominal_gops"] == {"f32": 294.4, "bf16": None, "int8": 9420.8}  # 2 cores x 2.3 GHz x 64 and 2048
+
+
+def test_runtime_versions_are_named() -> None:
+    runtimes = machine.describe()["runtimes"]
+    assert set(runtimes) == set(machine.RUNTIMES) and runtimes["openvino"]
+
+
+def test_a_system_that_tells_nothing_is_still_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "PROC", tmp_path)
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    found = machine.describe()
+    assert found["cpu"] and found["base_ghz"] is None and found["instruction_sets"] == []
+    assert machine.processor_ticks() == (0, 0)
+
+
+def test_cores_and_memory_obey_control_groups(proc: Path) -> None:
+    cgroup = machine.CGROUP
+    limit(cgroup / "job" / "step", "max", 0, 0)
+    limit(cgroup / "job", "3000000000", 2_000_000_000, 500_000_000)
+    (cgroup / "job" / "cpu.max").write_text("100000 100000\n")
+    assert machine.memory_gb() == 3.0
+    assert machine.available_memory_gb() == 1.5
+    assert machine.cores() == 1
+
+
+def test_without_limits_the_whole_machine_counts(proc: Path) -> None:
+    import psutil
+
+    assert machine.memory_gb() == psutil.virtual_memory().total / 1e9
+    assert machine.cores() == len(os.sched_getaffinity(0))
+
+
+def test_steal_is_the_share_of_elapsed_ticks(proc: Path) -> None:
+    (proc / "stat").write_text("cpu  10 0 20 60 0 0 0 10 7 7\ncpu0 1 1\n")
+    before = machine.processor_ticks()
+    (proc / "stat").write_text("cpu  40 0 30 100 0 0 0 30 7 7\ncpu0 1 1\n")
+    assert before == (10, 100)
+    assert machine.steal_share(before, machine.processor_ticks()) == 0.2
+    assert machine.steal_share(before, before) == 0.0
+
+
+def test_the_stage_writes_only_what_differs(tmp_path: Path) -> None:
+    output = tmp_path / "reports" / "machine.json"
+    found = stage.machine(output)
+    assert json.loads(output.read_text()) == found
+    os.utime(output, (1, 1))
+    stage.machine(output)
+    assert output.stat().st_mtime == 1
+    output.write_text("{}")
+    stage.machine(output)
+    assert json.loads(output.read_text()) == found
