@@ -118,6 +118,14 @@ def link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def require_space(target: Path, needed: int) -> None:
+    """Refuse to start what would fill the disk: `needed` bytes beside `target`."""
+    parent = next(folder for folder in target.absolute().parents if folder.is_dir())
+    free = shutil.disk_usage(parent).free
+    if free < needed:
+        raise ValueError(f"{target} needs {needed / 1e9:.2f} GB of disk, {free / 1e9:.2f} GB are free on {parent}")
+
+
 def safe_name(name: str) -> str:
     """The relative name itself, refused when it is absolute or climbs out of its folder."""
     path = PurePosixPath(name)

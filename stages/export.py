@@ -1,0 +1,111 @@
+"""Stage `export`: a checkpoint becomes OpenVINO IR in FP16, one component at a time.
+
+Consumes artifacts/checkpoints/<model>; produces artifacts/ir/<model>/fp16, a complete pipeline folder that
+OVStableDiffusionXLPipeline and openvino.genai load as it is. Quantizes nothing: a part with 8-bit weights is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from stages.lib import components, config, manifest, tokenizing, tracing
+from stages.lib.components import Component
+
+READS = ("model.{model}.role",)
+HEAVY_BYTES = 500_000_000  # weights above this are converted in a process of their own, which gives all memory back
+
+
+def export(model: str, role: str, root: Path = Path(".")) -> dict:
+    """Write artifacts/ir/<model>/fp16 and return its manifest; `role` must be what the checkpoint is."""
+    checkpoint = root / "artifacts/checkpoints" / model
+    source = manifest.verify(checkpoint, rerun=f"download@{model}")
+    index = components.read_index(checkpoint)
+    _check_role(checkpoint, index, role)
+    target = root / "artifacts/ir" / model / "fp16"
+    manifest.require_space(target, needed=sum(file["size"] for file in source["files"].values()))
+    with manifest.whole(target) as folder:
+        for component in _with_bar(components.present(index)):
+            _convert(checkpoint, component, folder / component.name)
+        for name in components.tokenizers(index):
+            tokenizing.write_tokenizer(checkpoint / name, folder / name)
+        _copy_rest(checkpoint, index, folder)
+        return manifest.write(
+            folder,
+            stage="export",
+            inputs={"checkpoint": manifest.digest(checkpoint)},
+            settings={"role": role},
+            facts={"precision": "fp16", "licence": source["facts"].get("licence")},
+        )
+
+
+def main(argv: list[str] | None = None) -> None:
+    with config.main_guard():
+        model, overrides = config.arguments("export", argv)
+        settings = config.load(READS, model, overrides)
+        files = export(model, settings.model.role)["files"]
+        unet_mb = files["unet/openvino_model.bin"]["size"] / 1e6
+        total_mb = sum(file["size"] for file in files.values()) / 1e6
+        print(f"export {model}: FP16 IR of {total_mb:.1f} MB, of which the UNet {unet_mb:.1f} MB")
+
+
+def _check_role(checkpoint: Path, index: dict, role: str) -> None:
+    found = "refiner" if tracing.time_ids(checkpoint) == 5 else "base"
+    if found != role or components.role(index) != role:
+        raise ValueError(
+            f"model role is {role!r}, but {checkpoint} has {tracing.time_ids(checkpoint)} time ids and "
+            f"requires_aesthetics_score {bool(index.get('requires_aesthetics_score'))}: that is a {found}"
+        )
+
+
+def _with_bar(parts: list[Component]) -> list[Component]:
+    from tqdm import tqdm
+
+    return tqdm(parts, desc="export", unit="component", disable=None, leave=False)
+
+
+def _convert(checkpoint: Path, component: Component, target: Path) -> None:
+    weights = (checkpoint / component.folder).glob("*.safetensors")
+    if sum(path.stat().st_size for path in weights) > HEAVY_BYTES:
+        _convert_apart(checkpoint, component, target)
+    else:
+        convert(checkpoint, component, target)
+
+
+def convert(checkpoint: Path, component: Component, target: Path) -> None:
+    """One component's IR and its configuration, written to the folder `target`."""
+    tracing.write_ir(checkpoint, component, target / "openvino_model.xml")
+    tracing.check_not_quantized(target / "openvino_model.xml")
+    settings = components.read_json(checkpoint / component.folder / "config.json")
+    settings.pop("_name_or_path", None)  # where someone trained it
+    if component.name == "unet":
+        settings.setdefault("time_cond_proj_dim", None)  # optimum asks for it, old checkpoints lack it
+    (target / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def _convert_apart(checkpoint: Path, component: Component, target: Path) -> None:
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            pool.submit(convert, checkpoint, component, target).result()
+        except BrokenProcessPool as error:
+            raise ValueError(
+                f"the process converting {component.name} was killed, most likely for memory: close other programs, "
+                f"or give it more than twice the size of {checkpoint / component.folder}"
+            ) from error
+
+
+def _copy_rest(checkpoint: Path, index: dict, folder: Path) -> None:
+    (folder / components.INDEX).write_text(json.dumps(index, indent=2) + "\n")
+    (folder / "scheduler").mkdir()
+    shutil.copyfile(checkpoint / "scheduler/scheduler_config.json", folder / "scheduler/scheduler_config.json")
+    for notice in sorted(checkpoint.glob("LICENSE*")):
+        shutil.copyfile(notice, folder / notice.name)
+
+
+if __name__ == "__main__":
+    main()
