@@ -1,0 +1,125 @@
+"""Plots as SVG text: bars in pairs, bars in parts, and ratios with their intervals.
+
+Consumes plain figures; produces SVG that stands alone on white and takes the page's colours where it is pasted into
+one. Figures that are None are an en dash. Knows nothing of models.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from html import escape
+
+WIDTH, LABEL, ROW, HEAD, FOOT = 560, 140, 44, 62, 14
+RIGHT = 64  # room for the value behind the longest bar
+BAR = 13
+DASH = "–"
+Write = Callable[[float | None], str]
+STYLE = """
+.plot text{font:13px ui-sans-serif,system-ui,'Segoe UI',Roboto,'Helvetica Neue','DejaVu Sans',Arial,sans-serif}
+.plot text{fill:var(--ink,#1d2129)} .plot .faint{fill:var(--faint,#5d6678)} .plot .head{font-size:16px;font-weight:650}
+.plot .small{font-size:12px} .plot .rule{stroke:var(--rule,#d5d9e0)} .plot .value{font-variant-numeric:tabular-nums}
+.plot .before{fill:var(--before,#8a97ad)} .plot .after{fill:var(--after,#e0662f)} .plot .line{stroke:var(--after,#e0662f)}
+.plot .part-0{fill:var(--part-0,#c9a227)} .plot .part-1{fill:var(--after,#e0662f)} .plot .part-2{fill:var(--part-2,#4178be)}
+"""
+
+
+def paired_bars(
+    title: str, names: tuple[str, str], rows: list[tuple[str, float | None, float | None]], write: Write
+) -> str:
+    """Two bars per row; `write` makes a value readable, None included."""
+    top = max((value for _, *pair in rows for value in pair if value is not None), default=1)
+    parts = [legend([("before", names[0]), ("after", names[1])])]
+    for number, (label, *pair) in enumerate(rows):
+        y = HEAD + number * ROW
+        parts.append(text(0, y + ROW / 2 - 3, label))
+        for kind, value, offset in zip(("before", "after"), pair, (2, 4 + BAR), strict=True):
+            length = _length(value, top)
+            parts.append(bar(LABEL, y + offset, length, kind))
+            parts.append(text(LABEL + length + 6, y + offset + 11, write(value), "small value"))
+    return _svg(title, parts, len(rows))
+
+
+def stacked_bars(title: str, names: list[str], rows: list[tuple[str, str, list[float | None]]], write: Write) -> str:
+    """One bar in parts for each (label, detail, values); rows of the same label stand together."""
+    totals = [sum(value or 0 for value in values) for _, _, values in rows]
+    top = max(totals, default=1) or 1
+    parts = [legend([(f"part-{number}", name) for number, name in enumerate(names)])]
+    for number, ((label, detail, values), total) in enumerate(zip(rows, totals, strict=True)):
+        y = HEAD + number * ROW / 2 + 4
+        first = number == 0 or rows[number - 1][0] != label
+        parts += [text(0, y + 11, label)] if first else []
+        parts.append(text(LABEL - 6, y + 11, detail, "small faint", anchor="end"))
+        x = float(LABEL)
+        for part, value in enumerate(values):
+            parts.append(bar(x, y, _length(value, top), f"part-{part}"))
+            x += _length(value, top)
+        parts.append(text(x + 6, y + 11, write(total or None), "small value"))
+    return _svg(title, parts, math.ceil(len(rows) / 2))
+
+
+def intervals(title: str, note: str, rows: list[tuple[str, float | None, float | None, float | None]]) -> str:
+    """(label, ratio, low, high) as a point on its interval; the line at 1 is where nothing was gained."""
+    known = [value for _, *values in rows for value in values if value is not None]
+    low, high = _span(known)
+
+    def x(value: float) -> float:
+        return LABEL + (value - low) / (high - low) * (WIDTH - LABEL - RIGHT)
+
+    bottom = HEAD + len(rows) * ROW
+    parts = [text(0, 46, note, "small faint"), line(x(1), HEAD - 4, x(1), bottom, "rule")]
+    parts.append(text(x(1), bottom + 10, "1×", "small faint", anchor="middle"))
+    for number, (label, ratio, start, end) in enumerate(rows):
+        y = HEAD + number * ROW + ROW / 2
+        parts.append(text(0, y + 4, label))
+        if ratio is None:
+            parts.append(text(LABEL + 6, y + 4, DASH, "small"))
+            continue
+        start, end = start if start is not None else ratio, end if end is not None else ratio
+        parts.append(line(x(start), y, x(end), y, "line", 3))
+        parts.append(f'<circle cx="{x(ratio):.1f}" cy="{y:.1f}" r="5" class="after"/>')
+        parts.append(text(max(x(end), x(ratio) + 5) + 8, y + 4, f"{ratio:.2f}×", "small value"))
+    return _svg(title, parts, len(rows))
+
+
+def legend(entries: list[tuple[str, str]]) -> str:
+    parts, x = [], 0.0
+    for kind, name in entries:
+        parts.append(f'<rect x="{x:.1f}" y="37" width="11" height="11" rx="2.5" class="{kind}"/>')
+        parts.append(text(x + 16, 47, name, "small faint"))
+        x += 34 + 6.8 * len(name)
+    return "".join(parts)
+
+
+def bar(x: float, y: float, length: float, kind: str) -> str:
+    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{length:.1f}" height="{BAR}" rx="2" class="{kind}"/>'
+
+
+def line(x1: float, y1: float, x2: float, y2: float, kind: str, width: int = 1) -> str:
+    where = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
+    return f'<line {where} stroke-width="{width}" stroke-linecap="round" class="{kind}"/>'
+
+
+def text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(words)}</text>'
+
+
+def _svg(title: str, parts: list[str], rows: int) -> str:
+    height = HEAD + rows * ROW + FOOT
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'aria-label="{escape(title)}"><style>{STYLE}</style>'
+        f'<rect width="{WIDTH}" height="{height}" style="fill:var(--card,#fff)"/>'
+        f"{text(0, 18, title, 'head')}{''.join(parts)}</svg>\n"
+    )
+
+
+def _length(value: float | None, top: float) -> float:
+    return max(0.0, value or 0.0) / (top or 1) * (WIDTH - LABEL - RIGHT)
+
+
+def _span(values: list[float]) -> tuple[float, float]:
+    """An axis that holds all values and 1, with a margin."""
+    low, high = min([1.0, *values]), max([1.0, *values])
+    margin = max(0.05, 0.06 * (high - low))
+    return low - margin, high + margin
