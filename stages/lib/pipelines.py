@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,10 +33,10 @@ CLASSES = {
 def load(ir: Path, task: str, sampler: Sampler, device: Device, *, reference: bool = False) -> Any:
     """The pipeline of `task` on the IR folder `ir`, compiled for `device`; `reference`: float32, nothing quantized."""
     _require_parts(ir)
+    irs.require_device(device.name)
     pipeline = _class(task).from_pretrained(
-        str(ir),
+        ir,  # a folder that is there: nothing is exported, nothing is asked of the Hub
         export=False,
-        local_files_only=True,
         device=device.name,
         ov_config=dict(irs.device_config(device, reference)),
         scheduler=load_scheduler(ir, sampler.scheduler),
@@ -127,6 +128,31 @@ def generate(
     return result.images if output == "latent" else result.images[0]
 
 
+def decode(pipeline: Any, latents: Any) -> Image.Image:
+    """The picture of finished latents (1, 4, h, w), as the pipeline itself makes it at `output` "pil"."""
+    decoded = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor, return_dict=False)[0]
+    return pipeline.image_processor.postprocess(decoded, output_type="pil")[0]
+
+
+def encode_prompt(pipeline: Any, prompt: str, sampler: Sampler) -> Any:
+    """The text encoders' work for one picture: the negative prompt's too, where guidance asks for it."""
+    return pipeline.encode_prompt(
+        prompt=prompt,
+        num_images_per_prompt=1,
+        do_classifier_free_guidance=sampler.guidance > 1 and pipeline.unet.config.time_cond_proj_dim is None,
+        negative_prompt=sampler.negative_prompt or None,
+    )
+
+
+def predict(pipeline: Any, inputs: dict[str, Any]) -> Any:
+    """The UNet's noise prediction (n, 4, h, w) for recorded inputs, a copy.
+
+    Shares the inputs' memory as the pipeline itself does: a copying call of the same request would write into the
+    arrays that were shared last.
+    """
+    return pipeline.unet.request(inputs, share_inputs=True)[0]
+
+
 def executed_steps(pipeline: Any) -> int:
     """Steps of the last run: image-to-image runs int(steps x strength) of them."""
     return pipeline.num_timesteps
@@ -162,12 +188,12 @@ def _class(task: str) -> Any:
 
 def _optimum() -> Any:
     """optimum-intel, which takes seconds to import, without its chatter."""
-    logging.getLogger("optimum").setLevel(logging.ERROR)
-    logging.getLogger("transformers").setLevel(logging.ERROR)
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # read at import, where the first line is said
     import diffusers
     import optimum.intel
     import transformers
 
+    logging.getLogger("optimum").setLevel(logging.ERROR)
     for library in (diffusers, transformers):
         library.utils.logging.set_verbosity_error()
         library.utils.logging.disable_progress_bar()

@@ -1,0 +1,107 @@
+"""Figures of one precision of one model, out of what was run: sizes, proof of INT8, latencies, work, fidelity.
+
+Consumes IR folders, runs, measured seconds and the reference's recording; produces the entries of metrics.json.
+Decibels and cosines are against the reference; null where a figure does not apply. Times nothing itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.lib import fidelity, latency, pipelines, tasks
+from stages.lib import ir as irs
+
+INT8 = ("i8", "u8")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The FP16 IR in float32: its runs of the main task, UNet inputs along them, and its predictions for those."""
+
+    runs: list[tasks.Run]
+    points: list[dict[str, np.ndarray]]
+    predictions: list[np.ndarray]
+
+
+def static_figures(folder: Path, pipeline: Any) -> dict[str, Any]:
+    """Sizes, the operations in the IR, and what the compiled UNet says of itself."""
+    operations = irs.count_operations(irs.read(folder / "unet" / "openvino_model.xml"))
+    executed = irs.executed_precisions(pipeline.unet.request)
+    return {
+        "unet_size_mb": irs.size_mb(folder / "unet" / "openvino_model.xml"),
+        "total_size_mb": irs.size_mb(folder),
+        "int8_operations": operations["fake_quantize"],
+        "executed_int8": sum(count for name, count in executed.items() if name in ("i8", "u8")),
+        "operations": operations,
+        "executed_precisions": executed,
+        "effective_properties": irs.effective_properties(pipeline.unet.request),
+    }
+
+
+def time_figures(runs: list[tasks.Run], times: dict[str, list[float]], main_task: str) -> dict[str, Any]:
+    """Latencies. `image_s` is this model's own time for a picture: a refiner's begins with the base's latents."""
+    by_task: dict[str, Any] = {task: None for task in tasks.TASKS}
+    for task in dict.fromkeys(run.job.task for run in runs):
+        mine = [run for run in runs if run.job.task == task]
+        before = [run.job.start or tasks.Start(None) for run in mine]
+        by_task[task] = {
+            "image_s": latency.latency([start.seconds + run.seconds for start, run in zip(before, mine, strict=True)]),
+            "executed_steps": before[0].steps + mine[0].steps,
+            "own_steps": mine[0].steps,
+        }
+    own = [run.seconds for run in runs if run.job.task == main_task]
+    parts = {name: latency.latency(seconds) for name, seconds in times.items()}
+    return parts | {"image_s": latency.latency(own), "tasks": by_task}
+
+
+def work_figures(
+    row: dict[str, Any], folder: Path, point: dict[str, np.ndarray], peaks: dict[str, float]
+) -> dict[str, Any]:
+    """Operations per second of a UNet step, and their share of the matrix product's at the same precision."""
+    model = irs.read(folder / "unet" / "openvino_model.xml")
+    operations = 2 * irs.multiply_accumulates(model, {name: array.shape for name, array in point.items()})
+    gops = operations / row["unet_step_s"]["median"] / 1e9
+    executed = row["executed_precisions"]
+    mostly_int8 = 2 * row["executed_int8"] > sum(executed.values())
+    return {
+        "unet_gops": round(gops, 2),
+        "unet_share_of_peak": round(gops / peaks["int8" if mostly_int8 else "float"], 4),
+    }
+
+
+def fidelity_figures(reference: Reference, runs: list[tasks.Run], pipeline: Any) -> dict[str, Any]:
+    """Against the reference: predictions for the same inputs, latents along free trajectories, and pictures."""
+    predictions = [pipelines.predict(pipeline, point) for point in reference.points]
+    mine = [run for run in runs if run.job.task == reference.runs[0].job.task]
+    cosines, pictures = [], []
+    for expected, found in zip(reference.runs, mine, strict=True):
+        cosines += map(fidelity.cosine, expected.latents, found.latents)
+        pair = np.asarray(expected.picture), np.asarray(found.picture)
+        pictures.append((fidelity.psnr_db(*pair), fidelity.ssim(*pair), found.job.prompt))
+    decibels = [psnr for psnr, _, _ in pictures if psnr is not None]
+    worst = min(pictures, key=lambda entry: np.inf if entry[0] is None else entry[0])
+    return {
+        "sqnr_db": rounded(fidelity.pooled_sqnr_db(reference.predictions, predictions)),
+        "trajectory_cosine": round(float(np.mean(cosines)), 6),
+        "psnr_db": rounded(float(np.median(decibels)) if decibels else None),
+        "ssim": rounded(float(np.median([similarity for _, similarity, _ in pictures])), 4),
+        "clip_score": None,
+        "clip_similarity": None,
+        "worst_prompt": {"id": worst[2].id, "text": worst[2].text, "psnr_db": rounded(worst[0])},
+    }
+
+
+def add_speedups(rows: dict[str, dict[str, Any]], before: str) -> None:
+    """Step and image of every precision against `before`, pair by pair of their raw values."""
+    for name, row in rows.items():
+        for figure, measured in (("speedup_step", "unet_step_s"), ("speedup_image", "image_s")):
+            pair = rows[before][measured]["raw"], row[measured]["raw"]
+            row[figure] = None if name == before else latency.speedup(*pair)
+
+
+def rounded(value: float | None, digits: int = 2) -> float | None:
+    return None if value is None else round(value, digits)

@@ -1,0 +1,128 @@
+"""What the benchmark runs: one job is one (task, prompt, seed) and depends on nothing else that runs.
+
+Consumes prompts, and for image-to-image and the two-stage tasks what they start from; produces pictures, latents,
+executed steps and seconds. A job gives the same picture wherever and in whatever order it is run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stages.lib import fidelity, latency, pipelines
+
+if TYPE_CHECKING:
+    from stages.lib.config import Benchmark, Sampler
+    from stages.lib.prompts import Prompt
+
+TASKS = ("text-to-image", "image-to-image", "two-stage", "two-stage-sdedit")
+SECOND_SEED = 10_000  # apart from the first stage's: the same noise twice would be no noise at all
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a later stage begins with, the steps and seconds that an earlier stage spent on it."""
+
+    image: Any  # picture, or latents (1, 4, h, w)
+    steps: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Job:
+    task: str
+    prompt: Prompt
+    seed: int
+    start: Start | None
+    settings: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Run:
+    job: Job
+    picture: Any
+    latents: list[np.ndarray]  # after every step
+    steps: int  # of this pipeline alone
+    seconds: float
+
+
+def jobs(task: str, prompts: list[Prompt], starts: list[Start] | None, settings: Benchmark) -> list[Job]:
+    """One job per prompt, the n-th with seed `settings.seed` + n."""
+    how = {
+        "text-to-image": {},
+        "image-to-image": {"strength": settings.strength},
+        "two-stage": {"denoising_start": settings.high_noise_fraction},
+        "two-stage-sdedit": {"strength": settings.sdedit_strength},
+    }[task]
+    first = settings.seed + (0 if starts is None else SECOND_SEED)
+    return [
+        Job(task, prompt, first + n, starts[n] if starts is not None else None, how) for n, prompt in enumerate(prompts)
+    ]
+
+
+def run(pipeline: Any, job: Job, sampler: Sampler, steps: int) -> Run:
+    """Draw the picture of one job; ValueError for one that is no picture."""
+    latents: list[np.ndarray] = []
+    image = None if job.start is None else job.start.image
+
+    def call() -> Any:
+        return pipelines.generate(
+            pipeline,
+            job.prompt.text,
+            sampler,
+            job.seed,
+            steps=steps,
+            image=image,
+            on_step=lambda tensor: latents.append(tensor.numpy().copy()),
+            **job.settings,
+        )
+
+    picture, seconds = latency.stopwatch(call)
+    return Run(job, picture, latents, pipelines.executed_steps(pipeline), seconds)
+
+
+def require_picture(run: Run, model: str, precision: str) -> None:
+    """ValueError that names model, precision and seed where a run came to NaN, black or one colour."""
+    flaw = fidelity.flaw(run.latents[-1]) if not np.isfinite(run.latents[-1]).all() else None
+    flaw = flaw or fidelity.flaw(np.asarray(run.picture))
+    if flaw:
+        raise ValueError(
+            f"{model} {precision} drew a picture that is {flaw} ({run.job.task}, seed {run.job.seed}, prompt "
+            f"{run.job.prompt.id!r}): run 'dvc repro -f quantize@{model}', or raise device.inference_precision to f32"
+        )
+
+
+def first_stage(pipeline: Any, prompts: list[Prompt], sampler: Sampler, steps: int, settings: Benchmark) -> FirstStage:
+    """The base's part in the two-stage tasks, for every prompt."""
+    halves, finished, pictures = [], [], []
+    for n, prompt in enumerate(prompts):
+
+        def draw(n: int = n, prompt: Any = prompt, **how: Any) -> Start:
+            latents, seconds = latency.stopwatch(
+                lambda: pipelines.generate(
+                    pipeline, prompt.text, sampler, settings.seed + n, steps=steps, output="latent", **how
+                )
+            )
+            return Start(latents, pipelines.executed_steps(pipeline), seconds)
+
+        halves.append(draw(denoising_end=settings.high_noise_fraction))
+        finished.append(draw())
+        picture, seconds = latency.stopwatch(lambda: pipelines.decode(pipeline, finished[-1].image))
+        pictures.append(Start(picture, finished[-1].steps, finished[-1].seconds + seconds))
+    return FirstStage(halves, finished, pictures)
+
+
+@dataclass(frozen=True)
+class FirstStage:
+    """Half-finished latents, finished latents and pictures of the base, one per prompt."""
+
+    halves: list[Start]
+    finished: list[Start]
+    pictures: list[Start]
+
+    def starts(self, task: str) -> list[Start]:
+        if task == "image-to-image":  # the picture is given: what it cost does not count
+            return [Start(start.image) for start in self.pictures]
+        return {"two-stage": self.halves, "two-stage-sdedit": self.finished}[task]
