@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -149,7 +150,10 @@ def test_overrides_change_this_run_only(params: Path) -> None:
         ("model.mini-vega.base=mini-sdxl", r"model\.mini-vega\.base must be 'mini-vega' itself"),
         ("model.mini-vega.source.kind=hub", r"model\.mini-vega\.source\.revision must be a commit or main"),
         ("model.mini-vgea.title=x", r"model\.mini-vgea is not a setting \(did you mean mini-vega\?\)"),
-        ("quantization.scheme=weight_first", r"quantization\.scheme must be one of weights_first.*did you mean weights_first"),
+        (
+            "quantization.scheme=weight_first",
+            r"quantization\.scheme must be one of weights_first.*did you mean weights_first",
+        ),
         ("quantization.samples=0", r"quantization\.samples must be at least 1 with scheme weights_first"),
         ("quantization.name=fp16", r"quantization\.name must be .* not fp16, got 'fp16'"),
         ("quantization.name=../x", r"quantization\.name must be letters, digits"),
@@ -238,3 +242,13 @@ def test_a_misspelt_setting_fails_within_a_second(stage: str) -> None:
         if seconds[-1] < 1:
             return
     raise AssertionError(f"took {min(seconds):.1f} s: something heavy is imported before the settings are read")
+
+
+def test_embedded_prompts_are_enough_for_every_option() -> None:
+    parts = {"calibration": "calibration", "benchmark": "evaluation"}
+    for prompts in ("emoji", "photographs"):
+        lines = (ROOT / "stages" / "data" / "prompts" / f"{prompts}.jsonl").read_text().splitlines()
+        for group, part in parts.items():
+            there = sum(json.loads(line)["split"] == part for line in lines)
+            for path in (CONF / group).glob("*.yaml"):
+                assert yaml.safe_load(path.read_text())["prompts"] <= there, path
