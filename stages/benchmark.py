@@ -64,7 +64,8 @@ def benchmark(settings: Any) -> dict[str, Any]:
     steps = settings.benchmark.steps or settings.model.sampler.steps
     subject = Subject(key, settings, folders, evaluation, steps)
     total = len(evaluation) * (1 + len(precisions) * len(subject.all_tasks)) + 2 * len(precisions)
-    with tqdm(total=total, desc=f"benchmark {key}", unit="run", leave=False) as bar:
+    with tqdm(total=total, desc=f"benchmark {key}", unit="run", leave=False, disable=None) as bar:
+        subject = with_first_stage(subject)
         metrics, runs = measure(subject, bar.update)
     metrics = {"machine": machine["id"], **metrics, "inputs": digests}
     write(REPORTS / key, subject, metrics, runs)
@@ -74,7 +75,6 @@ def benchmark(settings: Any) -> dict[str, Any]:
 def measure(subject: Subject, tick: Any) -> tuple[dict[str, Any], dict[str, list[tasks.Run]]]:
     """All figures, and the runs of every precision whose pictures are kept."""
     settings = subject.settings
-    subject = with_first_stage(subject)
     reference = reference_runs(subject, tick)
     shapes = request_shapes(subject, reference)
     device = config.as_dict(settings.device)

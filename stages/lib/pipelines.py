@@ -190,11 +190,11 @@ def _optimum() -> Any:
     """optimum-intel, which takes seconds to import, without its chatter."""
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # read at import, where the first line is said
     import diffusers
-    import optimum.intel
+    import optimum.intel.openvino
     import transformers
 
     logging.getLogger("optimum").setLevel(logging.ERROR)
     for library in (diffusers, transformers):
         library.utils.logging.set_verbosity_error()
         library.utils.logging.disable_progress_bar()
-    return optimum.intel
+    return optimum.intel.openvino

@@ -1,0 +1,78 @@
+"""IR folders of the tiny random pipelines, exported once per test process: FP16 ones by the stage, INT8 ones by NNCF.
+
+Produces `base`, `refiner` and `lcm` under one root, laid out as the stages lay them out.
+"""
+
+import atexit
+import functools
+import shutil
+import tempfile
+from pathlib import Path
+
+from stages.lib.config import Device, Sampler
+from tests.tiny import SIZE_PX, tiny_checkpoint
+
+
+def part(kind: type, **fields):
+    """A section of the settings with these fields alone, as a stage gets it."""
+    made = object.__new__(kind)
+    for name, value in fields.items():
+        setattr(made, name, value)
+    return made
+
+
+CPU = part(Device, name="CPU", threads=0, inference_precision="f32", dynamic_quantization_group_size=0)
+
+
+def sampler(scheduler: str = "EulerDiscreteScheduler", steps: int = 3, guidance: float = 5.0) -> Sampler:
+    return part(Sampler, scheduler=scheduler, steps=steps, guidance=guidance, size=SIZE_PX, negative_prompt="")
+
+
+@functools.cache
+def tiny_root() -> Path:
+    """A root folder with artifacts/ir/<base | refiner | lcm>/fp16."""
+    from stages.export import export
+    from stages.lib import manifest
+
+    root = Path(tempfile.mkdtemp(prefix="tiny-ir-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    for model, kind in (("base", "base"), ("refiner", "refiner"), ("lcm", "base")):
+        checkpoint = tiny_checkpoint(root / "artifacts/checkpoints" / model, kind)
+        if model == "lcm":
+            shutil.rmtree(checkpoint / "unet")
+            tiny_checkpoint(checkpoint / "unet", "lcm-unet")
+        manifest.write(checkpoint, stage="download", inputs={}, settings={})
+        export(model, "refiner" if kind == "refiner" else "base", root)
+    return root
+
+
+def tiny_ir(model: str) -> Path:
+    return tiny_root() / "artifacts/ir" / model / "fp16"
+
+
+@functools.cache
+def tiny_int8(model: str) -> Path:
+    """artifacts/ir/<model>/int8: the UNet's weights and activations in INT8, the rest copied."""
+    import nncf
+    import openvino as ov
+
+    from stages.lib import manifest, pipelines, recorder
+
+    source, target = tiny_ir(model), tiny_root() / "artifacts/ir" / model / "int8"
+    shutil.copytree(source, target)
+    task, given = ("two-stage", _half_finished()) if model == "refiner" else ("text-to-image", {})
+    pipeline = pipelines.load(source, task, sampler(), CPU)
+    with recorder.recording(pipeline, lambda step: True) as points:
+        pipelines.generate(pipeline, "red", sampler(), 0, **given)
+    unet = nncf.quantize(
+        ov.Core().read_model(source / "unet/openvino_model.xml"), nncf.Dataset(points), subset_size=len(points)
+    )
+    ov.save_model(unet, target / "unet/openvino_model.xml")
+    manifest.write(target, stage="quantize", inputs={}, settings={})
+    return target
+
+
+def _half_finished() -> dict:
+    import torch
+
+    return {"image": torch.zeros(1, 4, SIZE_PX // 2, SIZE_PX // 2), "denoising_start": 0.3}
