@@ -1,0 +1,41 @@
+"""Stage `download`: one model's checkpoint, fetched, swapped or fused as its YAML file says, and verified.
+
+Consumes a folder or Hub repositories (HF_ENDPOINT, HF_HUB_OFFLINE and HF_HOME are honoured); produces
+artifacts/checkpoints/<model> in plain diffusers layout. The commits that `main` stood for and the hashes of all files
+are kept in artifacts/revisions/<model>.json, which belongs in git. Converts nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stages.lib import checkpoints, config, manifest
+
+READS = ("model.{model}.source", "model.{model}.licence")
+
+
+def download(model: str, source: config.Source, licence: str, root: Path = Path(".")) -> dict:
+    """Write artifacts/checkpoints/<model> and return its manifest."""
+    target = root / "artifacts/checkpoints" / model
+    with manifest.whole(target) as folder:
+        inputs = checkpoints.assemble(source, folder, root / "artifacts/revisions" / f"{model}.json")
+        return manifest.write(
+            folder,
+            stage="download",
+            inputs=inputs,
+            settings={"source": config.as_dict(source), "licence": licence},
+            facts={"licence": licence},
+        )
+
+
+def main(argv: list[str] | None = None) -> None:
+    with config.main_guard():
+        model, overrides = config.arguments("download", argv)
+        settings = config.load(READS, model, overrides)
+        files = download(model, settings.model.source, settings.model.licence)["files"]
+        total_mb = sum(file["size"] for file in files.values()) / 1e6
+        print(f"download {model}: {len(files)} files, {total_mb:.1f} MB, verified")
+
+
+if __name__ == "__main__":
+    main()
