@@ -152,7 +152,7 @@ def test_overrides_change_this_run_only(params: Path) -> None:
         ("model.mini-vgea.title=x", r"model\.mini-vgea is not a setting \(did you mean mini-vega\?\)"),
         (
             "quantization.scheme=weight_first",
-            r"quantization\.scheme must be one of weights_first.*did you mean weights_first",
+            r"quantization\.scheme must be one of weights_first.*mean weights_first",
         ),
         ("quantization.samples=0", r"quantization\.samples must be at least 1 with scheme weights_first"),
         ("quantization.name=fp16", r"quantization\.name must be .* not fp16, got 'fp16'"),
