@@ -157,5 +157,6 @@ def figures(size_mb: float, step_s: float, steps: int, speedup: float | None) ->
         "executed_precisions": {"bf16": 14, "i8": 80, "u8": 24} if speedup else {"bf16": 118},
         "speedup_step": interval, "speedup_image": interval, "sqnr_db": 24.1 if speedup else 51.3,
         "trajectory_cosine": 0.998 if speedup else 0.99999, "psnr_db": 27.9 if speedup else None,
-        "ssim": 0.951 if speedup else None, "clip_score": None, "clip_similarity": None, "worst_prompt": {"id": "moon", "text": SCENES[1][1], "psnr_db": 24.0},
+        "ssim": 0.951 if speedup else None, "clip_score": None, "clip_similarity": None,
+        "worst_prompt": {"id": "moon", "text": SCENES[1][1], "psnr_db": 24.0},
     }  # fmt: skip

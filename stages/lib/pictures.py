@@ -87,13 +87,13 @@ def draw(grid: Grid, cell: int = 128) -> Image.Image:
     y = top
     for row in grid.rows:
         y += 2 * GAP if row.tall else 0
-        pen.text((PAD, y + cell / 2 - 9), row.label, font=bold, fill=INK, anchor="lm")
-        pen.text((PAD, y + cell / 2 + 10), row.detail, font=plain, fill=FAINT, anchor="lm")
+        middle = y + cell / 2
+        pen.text((PAD, middle - 9), row.label, font=bold, fill=INK, anchor="lm")
+        pen.text((PAD, middle + (10 if row.label else 0)), row.detail, font=plain, fill=FAINT, anchor="lm")
         for column, picture in enumerate(row.pictures):
             x = left + column * (cell + GAP)
-            if picture is None:
-                pen.rectangle((x, y, x + cell - 1, y + cell - 1), fill=EMPTY)
-            else:
+            pen.rectangle((x - 1, y - 1, x + cell, y + cell), fill=EMPTY)
+            if picture is not None:
                 canvas.paste(scale(picture, cell), (x, y))
         y += cell + GAP
     return canvas

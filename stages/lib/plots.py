@@ -13,14 +13,17 @@ from html import escape
 WIDTH, LABEL, ROW, HEAD, FOOT = 560, 140, 44, 62, 14
 RIGHT = 64  # room for the value behind the longest bar
 BAR = 13
+DETAIL = 46  # room for a second label
 DASH = "–"
 Write = Callable[[float | None], str]
 STYLE = """
 .plot text{font:13px ui-sans-serif,system-ui,'Segoe UI',Roboto,'Helvetica Neue','DejaVu Sans',Arial,sans-serif}
 .plot text{fill:var(--ink,#1d2129)} .plot .faint{fill:var(--faint,#5d6678)} .plot .head{font-size:16px;font-weight:650}
 .plot .small{font-size:12px} .plot .rule{stroke:var(--rule,#d5d9e0)} .plot .value{font-variant-numeric:tabular-nums}
-.plot .before{fill:var(--before,#8a97ad)} .plot .after{fill:var(--after,#e0662f)} .plot .line{stroke:var(--after,#e0662f)}
-.plot .part-0{fill:var(--part-0,#c9a227)} .plot .part-1{fill:var(--after,#e0662f)} .plot .part-2{fill:var(--part-2,#4178be)}
+.plot .before{fill:var(--before,#8a97ad)} .plot .after{fill:var(--after,#e0662f)}
+.plot .line{stroke:var(--after,#e0662f)}
+.plot .part-0{fill:var(--part-0,#c9a227)} .plot .part-1{fill:var(--after,#e0662f)}
+.plot .part-2{fill:var(--part-2,#4178be)}
 """
 
 
@@ -45,12 +48,13 @@ def stacked_bars(title: str, names: list[str], rows: list[tuple[str, str, list[f
     totals = [sum(value or 0 for value in values) for _, _, values in rows]
     top = max(totals, default=1) or 1
     parts = [legend([(f"part-{number}", name) for number, name in enumerate(names)])]
+    top *= (WIDTH - LABEL - RIGHT) / (WIDTH - LABEL - DETAIL - RIGHT)
     for number, ((label, detail, values), total) in enumerate(zip(rows, totals, strict=True)):
         y = HEAD + number * ROW / 2 + 4
         first = number == 0 or rows[number - 1][0] != label
         parts += [text(0, y + 11, label)] if first else []
-        parts.append(text(LABEL - 6, y + 11, detail, "small faint", anchor="end"))
-        x = float(LABEL)
+        parts.append(text(LABEL + 2, y + 11, detail, "small faint"))
+        x = float(LABEL + DETAIL)
         for part, value in enumerate(values):
             parts.append(bar(x, y, _length(value, top), f"part-{part}"))
             x += _length(value, top)

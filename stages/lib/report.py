@@ -19,7 +19,7 @@ THUMBNAIL = 208  # pixels: twice what a wide screen shows of one
 PARTS = ("text_encoders_s", "vae_decode_s")
 ABOUT = {
     "precisions": "Above and below: the same latents, prompt and sampler. What differs is shown amplified.",
-    "two-stage": "The base draws with as many steps alone; hands half-clean latents to the refiner (an ensemble of "
+    "two-stage": "The base draws with as many steps alone; hands its unfinished latents to the refiner (an ensemble of "
     "experts); or finishes, and the refiner starts anew at low strength.",
     "image-to-image": "Each model starts from the picture above, noised part of the way, with the same prompt.",
     "few-steps": "Models distilled to need a handful of steps, under the one that they descend from.",
@@ -141,11 +141,13 @@ def setting_row(result: Result) -> list[str]:
 
 
 def record(result: Result) -> str:
-    """metrics.json without the raw measurements, to be read."""
-    return json.dumps(without(result.metrics, "raw"), indent=1, ensure_ascii=False)
+    """metrics.json to be read: without the raw measurements, null for what is not finite."""
+    return json.dumps(readable(result.metrics), indent=1, ensure_ascii=False)
 
 
-def without(value: Any, name: str) -> Any:
+def readable(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: without(inner, name) for key, inner in value.items() if key != name}
-    return value
+        return {key: readable(inner) for key, inner in value.items() if key != "raw"}
+    if isinstance(value, list):
+        return [readable(inner) for inner in value]
+    return None if isinstance(value, float) and not results.is_number(value) else value
