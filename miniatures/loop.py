@@ -1,17 +1,49 @@
 """One training loop for every miniature: resumable, with a decaying learning rate and averaged weights.
 
 Knows nothing of pictures or captions: a member brings its modules and a function that returns the loss of one step.
+Under `torchrun` the processes share each batch and average their gradients; on a CPU, one process per core is twice as
+fast as one process with as many threads, for these small layers.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 SAVE_EVERY = 200
+
+
+def rank() -> int:
+    """This process's number under torchrun, else 0."""
+    return int(os.environ.get("RANK", 0))
+
+
+def workers() -> int:
+    """How many processes share a batch: torchrun's WORLD_SIZE, else 1."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def join() -> None:
+    """Meet the other processes, if there are any; one thread each."""
+    import torch
+
+    if workers() > 1 and not torch.distributed.is_initialized():
+        torch.set_num_threads(1)
+        torch.distributed.init_process_group("gloo")
+
+
+def average_gradients(parameters: list[Any]) -> None:
+    """Replace each gradient by its mean over the processes: one message for all of them."""
+    import torch
+
+    flat = torch.cat([p.grad.reshape(-1) for p in parameters])
+    torch.distributed.all_reduce(flat)
+    for p, mean in zip(parameters, (flat / workers()).split([p.numel() for p in parameters]), strict=True):
+        p.grad.copy_(mean.view(p.shape))
 
 
 def rate(step: int, steps: int, peak: float, warmup: int = 50) -> float:
@@ -34,12 +66,13 @@ def fit(
 ) -> Any:
     """Train `module` (a torch Module) for `steps` and return it with its averaged weights loaded.
 
-    `loss_of_step(generator, step)` draws its randomness from a generator seeded by the step, so that an interrupted
-    run that resumes equals an undisturbed one. The curve is kept in `folder/name.json`.
+    `loss_of_step(generator, step)` draws its randomness from a generator seeded by step and process, so that an
+    interrupted run that resumes equals an undisturbed one. The curve is kept in `folder/name.json`.
     """
     import torch
     from tqdm import tqdm
 
+    join()
     folder.mkdir(parents=True, exist_ok=True)
     state_file, curve_file = folder / f"{name}.pt", folder / f"{name}.json"
     parameters = [p for p in module.parameters() if p.requires_grad]
@@ -54,18 +87,25 @@ def fit(
         optimizer.load_state_dict(state["optimizer"])
 
     def save(step: int) -> None:
+        if rank() > 0:
+            return
         state = dict(parameters=[p.detach() for p in parameters], averaged=averaged, step=step, curve=curve)
         torch.save({**state, "optimizer": optimizer.state_dict()}, state_file.with_suffix(".partial"))
         state_file.with_suffix(".partial").replace(state_file)
         curve_file.write_text(json.dumps(curve))
 
     running = 0.0
-    for step in tqdm(range(first, steps), desc=name, initial=first, total=steps, mininterval=10):
+    bar = tqdm(range(first, steps), desc=name, initial=first, total=steps, mininterval=10, disable=rank() > 0)
+    for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = rate(step, steps, peak_rate)
-        loss = loss_of_step(torch.Generator().manual_seed(step), step)
+        loss = loss_of_step(torch.Generator().manual_seed(step * workers() + rank()), step)
         optimizer.zero_grad()
         loss.backward()
+        if workers() > 1:
+            for p in parameters:
+                p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+            average_gradients(parameters)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         decay = min(average, (1 + step) / (10 + step))

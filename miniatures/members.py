@@ -18,7 +18,7 @@ import numpy as np
 
 from miniatures import architecture, captions, checkpoints, emoji, loop
 
-BATCH = 64
+BATCH = 64 // loop.workers()  # pictures of one process in one step
 DROPPED = 0.1
 REFINED_BELOW = 400  # the refiner learns timesteps under this one
 SHARP, BLURRED = 6.0, 2.5  # aesthetic scores: what the pipelines send for the prompt and for the negative prompt
@@ -256,7 +256,7 @@ def guidance_embedding(w: Any, width: int = 32) -> Any:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-def train_lcm(data: Data, teacher: Any, encoders: tuple[Any, Any], work: Path, steps: int) -> Any:
+def train_lcm(teacher: Any, data: Data, encoders: tuple[Any, Any], work: Path, steps: int) -> Any:
     """SSD-1B's few-step twin; it is told the guidance, 3 to 9 as the user sets it, through `timestep_cond`."""
     import torch
 
@@ -272,7 +272,7 @@ def train_lcm(data: Data, teacher: Any, encoders: tuple[Any, Any], work: Path, s
     return consistency("lcm-ssd-1b", data, student, teacher, encoders, work, steps, **options)
 
 
-def train_lora(data: Data, teacher: Any, encoders: tuple[Any, Any], work: Path, steps: int) -> Any:
+def train_lora(teacher: Any, data: Data, encoders: tuple[Any, Any], work: Path, steps: int) -> Any:
     """Vega's few-step adapter: guidance 5 is built in, so that it runs without a second batch."""
     import copy
 

@@ -1,7 +1,8 @@
 """Trains the family, or what is missing of it: `python -m miniatures.train [member ...]`.
 
 Reads nothing but the packages of the extra `train`; keeps resumable state under tmp/miniatures and writes the finished
-checkpoints to miniatures/weights. Never part of the pipeline. Hours on two cores; interrupt it whenever you like.
+checkpoints to miniatures/weights. Never part of the pipeline. Interrupt it whenever you like; on two cores run
+`torchrun --nproc-per-node 2 -m miniatures.train`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from miniatures import architecture, checkpoints, emoji, members, vae
+from miniatures import architecture, checkpoints, emoji, loop, members, vae
 
 WORK = Path("tmp/miniatures")
 WEIGHTS = Path("miniatures/weights")
-STEPS = {"sdxl": 3000, "ssd-1b": 1200, "vega": 1200, "sdxl-refiner": 1200, "lcm-ssd-1b": 1000, "vegart": 1000}
+STEPS = {"sdxl": 1000, "ssd-1b": 220, "vega": 220, "sdxl-refiner": 250, "lcm-ssd-1b": 120, "vegart": 120}
 
 
 def half_rounded(module: Any) -> Any:
@@ -58,26 +59,29 @@ class Family:
         arguments = (name, self.data, teacher, encoders, self.work, self.steps[name])
         return self.part(name, lambda: half_rounded(members.distil(*arguments)))
 
-    def write(self, name: str, folder: Path) -> None:
-        """Train one member as far as it is not yet and write its checkpoint."""
+    def trained(self, name: str) -> dict[str, Any]:
+        """What one member's checkpoint is made of, copied: writing rounds in place."""
         import copy
 
-        if name in ("sdxl", "ssd-1b", "vega"):
-            encoders = copy.deepcopy(self.base[1])
-            unet = copy.deepcopy(self.base[0] if name == "sdxl" else self.student(name))
-            parts = dict(unet=unet, vae=copy.deepcopy(self.vae), text_encoders=encoders, tokenizer=self.tokenizer)
-            checkpoints.write_base(folder, **parts)
-        elif name == "sdxl-refiner":
-            encoders = self.base[1]
+        few_step = (self.data, self.base[1], self.work, self.steps[name])
+        if name == "lcm-ssd-1b":
+            return dict(unet=members.train_lcm(self.student("ssd-1b"), *few_step))
+        if name == "vegart":
+            return dict(unet=members.train_lora(self.student("vega"), *few_step))
+        encoders = copy.deepcopy(self.base[1])
+        shared = dict(vae=copy.deepcopy(self.vae), tokenizer=self.tokenizer)
+        if name == "sdxl-refiner":
             unet = members.train_refiner(self.data, encoders, self.work, self.steps[name])
-            parts = dict(vae=copy.deepcopy(self.vae), text_encoder_2=copy.deepcopy(encoders[1]))
-            checkpoints.write_refiner(folder, unet=unet, tokenizer=self.tokenizer, **parts)
-        elif name == "lcm-ssd-1b":
-            parts = (self.data, self.student("ssd-1b"), self.base[1], self.work, self.steps[name])
-            checkpoints.write_unet(folder, members.train_lcm(*parts))
-        elif name == "vegart":
-            parts = (self.data, self.student("vega"), self.base[1], self.work, self.steps[name])
-            checkpoints.write_lora(folder, members.train_lora(*parts))
+            return dict(unet=unet, text_encoder_2=encoders[1], **shared)
+        unet = copy.deepcopy(self.base[0] if name == "sdxl" else self.student(name))
+        return dict(unet=unet, text_encoders=encoders, **shared)
+
+    def write(self, name: str, folder: Path) -> None:
+        """Train one member as far as it is not yet and write its checkpoint."""
+        writers = {"sdxl-refiner": "write_refiner", "lcm-ssd-1b": "write_unet", "vegart": "write_lora"}
+        parts = self.trained(name)
+        if loop.rank() == 0:
+            getattr(checkpoints, writers.get(name, "write_base"))(folder, **parts)
 
 
 def main() -> None:
@@ -92,7 +96,8 @@ def main() -> None:
     family = Family(options.work, STEPS)
     for name in options.members:
         family.write(name, options.out / name)
-        print(f"{name} written to {options.out / name}", flush=True)
+        if loop.rank() == 0:
+            print(f"{name} written to {options.out / name}", flush=True)
 
 
 if __name__ == "__main__":

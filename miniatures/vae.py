@@ -9,7 +9,7 @@ import numpy as np
 
 from miniatures import architecture, emoji, loop
 
-STEPS = 2600
+STEPS = 1200
 BATCH = 16
 
 
@@ -40,7 +40,7 @@ def train(work: Path, steps: int = STEPS) -> Any:
 
     def batch(generator: Any) -> Any:
         def pick(size: int) -> list[int]:
-            return torch.randint(size, (BATCH // 2,), generator=generator).tolist()
+            return torch.randint(size, (BATCH // 2 // loop.workers(),), generator=generator).tolist()
 
         chosen = [subjects[i] for i in pick(len(subjects))] + [others[i] for i in pick(len(others))]
         behind = [colours[i] for i in pick(len(colours)) + pick(len(colours))]
