@@ -1,0 +1,130 @@
+"""A Hub on this machine's loopback: folders served as repositories the way huggingface_hub asks for them.
+
+Answers model info with sizes and hashes, and `resolve` with ETag, X-Repo-Commit, Content-Length and Range. Faults can
+be switched on: a byte flipped in a file, a connection cut after some bytes, a file that never comes. Every request is
+kept in `requests`.
+"""
+
+import hashlib
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+MODEL_INFO = re.compile(r"/api/models/([\w.-]+/[\w.-]+)/revision/([\w.-]+)")
+RESOLVE = re.compile(r"/([\w.-]+/[\w.-]+)/resolve/([0-9a-f]{40})/(.+)")
+LARGE = (".safetensors", ".bin")  # what the Hub keeps in LFS
+
+
+class HubServer:
+    """`with HubServer({"me/model": folder}) as hub:` and HF_ENDPOINT=hub.endpoint."""
+
+    def __init__(self, repositories: dict[str, Path]) -> None:
+        self.repositories = repositories
+        self.commits = dict.fromkeys(repositories, "a" * 40)
+        self.extra_names: list[str] = []
+        self.flipped: set[str] = set()
+        self.stalled: set[str] = set()
+        self.stalling, self._closing = threading.Event(), threading.Event()
+        self.cut_after: dict[str, list[int]] = {}
+        self.requests: list[tuple[str, str, str | None]] = []
+
+    def __enter__(self) -> "HubServer":
+        handler = type("Handler", (_Handler,), {"hub": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def stall(self) -> None:
+        """Tell that a stalled file was asked for, and keep the asker waiting."""
+        self.stalling.set()
+        self._closing.wait()
+
+    def fetched(self, name: str) -> int:
+        """How many times the file's bytes were asked for."""
+        return sum(method == "GET" and path.endswith(f"/{name}") for method, path, _ in self.requests)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    hub: HubServer
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def _answer(self, body: bool) -> None:
+        self.hub.requests.append((self.command, self.path, self.headers.get("Range")))
+        path = self.path.split("?")[0]
+        if (found := MODEL_INFO.fullmatch(path)) and found[1] in self.hub.repositories:
+            self._send(json.dumps(self._info(found[1])).encode(), {"Content-Type": "application/json"}, body)
+        elif (found := RESOLVE.fullmatch(path)) and (file := self._file(found[1], found[3])).is_file():
+            self._send_file(file, found[3], found[2], body)
+        else:
+            self._send(b"{}", {"X-Error-Code": "RepoNotFound"}, body, status=404)
+
+    def _file(self, repo: str, name: str) -> Path:
+        return self.hub.repositories[repo] / name
+
+    def _info(self, repo: str) -> dict:
+        root = self.hub.repositories[repo]
+        names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+        siblings = [_sibling(root / name, name) for name in names]
+        siblings += [{"rfilename": name, "size": 1, "blobId": "0" * 40} for name in self.hub.extra_names]
+        return {"id": repo, "sha": self.hub.commits[repo], "siblings": siblings, "tags": [], "private": False}
+
+    def _send_file(self, file: Path, name: str, commit: str, body: bool) -> None:
+        content = file.read_bytes()
+        headers = {"ETag": f'"{_etag(content, name)}"', "X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
+        if name in self.hub.flipped:
+            content = content[:-1] + bytes([content[-1] ^ 1])
+        start = int(re.match(r"bytes=(\d+)-", self.headers.get("Range") or "bytes=0-")[1])
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        if body and name in self.hub.stalled:
+            self.hub.stall()
+        cuts = self.hub.cut_after.get(name, [])
+        cut = cuts.pop(0) if body and cuts else None
+        self._send(content[start:], headers, body, status=206 if start else 200, cut=cut)
+
+    def _send(
+        self, content: bytes, headers: dict[str, str], body: bool, status: int = 200, cut: int | None = None
+    ) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(content[:cut])
+        if cut is not None:
+            self.wfile.flush()
+            self.close_connection = True
+
+
+def _sibling(path: Path, name: str) -> dict:
+    content = path.read_bytes()
+    facts: dict = {"rfilename": name, "size": len(content), "blobId": _blob_id(content)}
+    if name.endswith(LARGE):
+        digest = hashlib.sha256(content).hexdigest()
+        facts["lfs"] = {"size": len(content), "sha256": digest, "pointerSize": 130}
+    return facts
+
+
+def _etag(content: bytes, name: str) -> str:
+    return hashlib.sha256(content).hexdigest() if name.endswith(LARGE) else _blob_id(content)
+
+
+def _blob_id(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

@@ -1,0 +1,323 @@
+"""Checkpoints: taken from folders and from a Hub on the loopback, swapped, fused, verified, or refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from stages.download import download
+from stages.lib import checkpoints, components, manifest
+from stages.lib.config import LoraSource, Source, UnetSource
+from tests.hub_server import HubServer
+from tests.tiny import KINDS, tiny_checkpoint
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
+LORA = "pytorch_lora_weights.safetensors"
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    root = tmp_path_factory.mktemp("weights")
+    return {kind: tiny_checkpoint(root / kind, kind) for kind in KINDS}
+
+
+@pytest.fixture
+def copy(weights, tmp_path):
+    """A copy of the tiny base pipeline that a test may spoil."""
+    for name, path in ((path.relative_to(weights["base"]), path) for path in weights["base"].rglob("*.*")):
+        (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "copy" / name).write_bytes(path.read_bytes())
+    return tmp_path / "copy"
+
+
+def local(folder, **changes) -> Source:
+    fields = {"kind": "local", "repo": str(folder), "revision": None, "variant": None, "unet": None, "lora": None}
+    return Source(**{**fields, **changes})
+
+
+def nothing_left(root: Path) -> bool:
+    """No checkpoint and no temporary folder."""
+    return not list(root.glob("artifacts/checkpoints/*")) and not list(root.glob("artifacts/checkpoints/.*"))
+
+
+# Local folders
+
+
+def test_a_local_pipeline_arrives_whole_and_shares_no_file_with_its_source(weights, tmp_path):
+    written = download("tiny", local(weights["base"]), "apache-2.0", tmp_path)
+    folder = tmp_path / "artifacts/checkpoints/tiny"
+    assert manifest.verify(folder, rerun="download@tiny") == written
+    assert written["facts"] == {"licence": "apache-2.0"}
+    assert {name.split("/")[0] for name in written["files"]} == {
+        "model_index.json", "scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "vae"
+    }  # fmt: skip
+    assert not (folder / UNET).samefile(weights["base"] / UNET)
+
+
+def test_two_downloads_of_one_source_are_equal_byte_for_byte(weights, tmp_path):
+    for root in (tmp_path / "one", tmp_path / "two"):
+        download("tiny", local(weights["refiner"]), "x", root)
+    one, two = (tmp_path / name / "artifacts/checkpoints/tiny" for name in ("one", "two"))
+    assert manifest.digest(one) == manifest.digest(two)
+
+
+def test_a_swapped_unet_takes_the_place_of_the_pipelines(weights, tmp_path):
+    source = local(weights["base"], unet=UnetSource(str(weights["lcm-unet"]), None, None, None))
+    download("tiny", source, "x", tmp_path)
+    folder = tmp_path / "artifacts/checkpoints/tiny"
+    assert json.loads((folder / "unet/config.json").read_text())["time_cond_proj_dim"] == 8
+    assert manifest.sha256(folder / UNET) == manifest.sha256(weights["lcm-unet"] / UNET.removeprefix("unet/"))
+
+
+@pytest.mark.parametrize("naming", ["peft", "mixed"])
+def test_a_fused_lora_is_the_sum_computed_by_hand_and_leaves_no_adapter(weights, tmp_path, naming):
+    adapter = load_file(weights["lora"] / LORA)
+    if naming == "mixed":  # as diffusers' own savers write it: attention one way, the rest another
+        old = {"lora_A": "lora.down", "lora_B": "lora.up"}
+        adapter = {
+            name.replace("lora_A", old["lora_A"]).replace("lora_B", old["lora_B"]) if "to_q" in name else name: tensor
+            for name, tensor in adapter.items()
+        }
+    (tmp_path / "lora").mkdir()
+    save_file(adapter, tmp_path / "lora" / LORA)
+    source = local(weights["base"], lora=LoraSource(str(tmp_path / "lora"), None, LORA, 0.5))
+    download("tiny", source, "x", tmp_path)
+    before, after = load_file(weights["base"] / UNET), load_file(tmp_path / "artifacts/checkpoints/tiny" / UNET)
+    assert set(after) == set(before) and all(tensor.dtype == np.float16 for tensor in after.values())
+    adapter = load_file(weights["lora"] / LORA)
+    for name, tensor in before.items():
+        layer = f"unet.{name.removesuffix('.weight')}"
+        expected = tensor.astype(np.float32)
+        if f"{layer}.lora_A.weight" in adapter:
+            expected = expected + 0.5 * adapter[f"{layer}.lora_B.weight"] @ adapter[f"{layer}.lora_A.weight"]
+            assert not np.array_equal(after[name], tensor)
+        np.testing.assert_allclose(after[name].astype(np.float32), expected, atol=1e-3, rtol=1e-3)
+
+
+def test_a_lora_of_another_unet_is_refused(weights, tmp_path):
+    adapter = {name.replace("to_q", "to_nothing"): tensor for name, tensor in load_file(weights["lora"] / LORA).items()}
+    (tmp_path / "lora").mkdir()
+    save_file(adapter, tmp_path / "lora" / LORA)
+    source = local(weights["base"], lora=LoraSource(str(tmp_path / "lora"), None, LORA, 1.0))
+    with pytest.raises(ValueError, match="does not fit this UNet: .*to_nothing"):
+        download("tiny", source, "x", tmp_path)
+    assert nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_not_a_number_or_infinity_in_weights_is_refused_by_file_and_tensor(copy, tmp_path, value):
+    tensors = load_file(copy / UNET)
+    tensors["conv_in.bias"][3] = value
+    save_file(tensors, copy / UNET)
+    with pytest.raises(ValueError, match=r"diffusion_pytorch_model.safetensors: tensor conv_in.bias holds NaN or inf"):
+        download("tiny", local(copy), "x", tmp_path)
+    assert nothing_left(tmp_path)
+
+
+def test_a_truncated_safetensors_file_is_refused_by_name(copy, tmp_path):
+    (copy / UNET).write_bytes((copy / UNET).read_bytes()[:-100])
+    with pytest.raises(ValueError, match="diffusion_pytorch_model.safetensors is not a whole safetensors file"):
+        download("tiny", local(copy), "x", tmp_path)
+    assert nothing_left(tmp_path)
+
+
+def test_a_component_with_pickles_only_is_refused_with_the_reason(copy, tmp_path):
+    (copy / UNET).rename(copy / "unet/diffusion_pytorch_model.bin")
+    with pytest.raises(ValueError, match="diffusion_pytorch_model.bin is refused: a pickle can run any code"):
+        download("tiny", local(copy), "x", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("unet", ["os", "system"], "'unet' names .*not allowed; allowed: diffusers.UNet2DConditionModel"),
+        ("vae", ["diffusers", "DiffusionPipeline"], "allowed: diffusers.AutoencoderKL"),
+        ("ov_config", {"CACHE_DIR": "/"}, "entry 'ov_config' is not allowed"),
+        ("_class_name", "EvilPipeline", "pipeline class 'EvilPipeline' is not allowed"),
+    ],
+)
+def test_an_index_that_names_other_classes_is_refused(copy, tmp_path, name, value, message):
+    index = json.loads((copy / "model_index.json").read_text())
+    (copy / "model_index.json").write_text(json.dumps({**index, name: value}))
+    with pytest.raises(ValueError, match=message):
+        download("tiny", local(copy), "x", tmp_path)
+    assert nothing_left(tmp_path)
+
+
+def test_a_link_out_of_the_folder_is_refused(copy, tmp_path):
+    (tmp_path / "secret").write_text("{}")
+    (copy / "unet/config.json").unlink()
+    (copy / "unet/config.json").symlink_to(tmp_path / "secret")
+    with pytest.raises(ValueError, match="config.json is refused: it is a link that leads out"):
+        download("tiny", local(copy), "x", tmp_path)
+
+
+def test_a_variant_is_chosen_and_gets_the_plain_name():
+    names = [f"unet/diffusion_pytorch_model{variant}.safetensors" for variant in ("", ".fp16")]
+    assert checkpoints.select_weights(names, "unet/", "diffusion_pytorch_model", "fp16") == [names[1]]
+    assert checkpoints.plain_name(names[1], "fp16") == names[0]
+    with pytest.raises(ValueError, match="variant must match one of .*fp16.safetensors"):
+        checkpoints.select_weights(names, "unet/", "diffusion_pytorch_model", "bf16")
+
+
+def test_shards_are_taken_with_their_index_and_keep_the_names_it_uses():
+    shards = [f"unet/diffusion_pytorch_model.fp16-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    index = "unet/diffusion_pytorch_model.safetensors.index.fp16.json"
+    assert checkpoints.select_weights([*shards, index], "unet/", "diffusion_pytorch_model", "fp16") == [index, *shards]
+    assert checkpoints.plain_name(index, "fp16") == "unet/diffusion_pytorch_model.safetensors.index.json"
+    assert checkpoints.plain_name(shards[0], "fp16") == shards[0]
+
+
+def test_an_index_of_shards_that_leads_out_of_its_folder_is_refused(copy):
+    index = {"weight_map": {"conv_in.bias": "../vae/diffusion_pytorch_model.safetensors"}}
+    (copy / "unet/diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match="is refused"):
+        checkpoints.check_weights(copy)
+
+
+# A Hub on the loopback
+
+
+@pytest.fixture
+def hub(copy, weights, tmp_path, monkeypatch):
+    """The tiny pipeline as `me/tiny` with fp16 files, pickles and other things beside them."""
+    from huggingface_hub import constants
+
+    for path in copy.rglob("*.safetensors"):
+        path.rename(path.with_name(path.name.replace(".safetensors", ".fp16.safetensors")))
+    (copy / "unet/diffusion_pytorch_model.bin").write_bytes(b"pickle")
+    (copy / "train.py").write_text("print('never fetched')")
+    with HubServer({"me/tiny": copy, "me/lora": weights["lora"]}) as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.endpoint)
+        template = f"{server.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("time.sleep", lambda _: None)
+        yield server
+
+
+def from_hub(**changes) -> Source:
+    return local("me/tiny", **{"kind": "hub", "revision": "main", "variant": "fp16", **changes})
+
+
+def test_a_hub_pipeline_arrives_under_plain_names_and_nothing_else_is_fetched(hub, weights, tmp_path):
+    written = download("tiny", from_hub(), "x", tmp_path)
+    folder = tmp_path / "artifacts/checkpoints/tiny"
+    assert manifest.sha256(folder / UNET) == manifest.sha256(weights["base"] / UNET)
+    assert not [name for name in written["files"] if name.endswith((".py", ".bin"))]
+    assert not hub.fetched("train.py") and not hub.fetched("diffusion_pytorch_model.bin")
+    assert components.read_index(folder)["_class_name"] == "StableDiffusionXLPipeline"
+
+
+def test_main_is_resolved_once_recorded_and_kept_when_it_moves(hub, tmp_path):
+    download("tiny", from_hub(), "x", tmp_path)
+    record = tmp_path / "artifacts/revisions/tiny.json"
+    assert json.loads(record.read_text())["me/tiny"]["main"]["commit"] == "a" * 40
+    hub.commits["me/tiny"] = "b" * 40
+    before = record.read_bytes()
+    download("tiny", from_hub(), "x", tmp_path)
+    assert record.read_bytes() == before
+    assert not [path for _, path, _ in hub.requests if "b" * 40 in path]
+
+
+def test_a_second_run_fetches_nothing_again_and_works_without_the_hub(hub, tmp_path, monkeypatch):
+    first = download("tiny", from_hub(), "x", tmp_path)
+    hub.requests.clear()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert download("tiny", from_hub(), "x", tmp_path)["files"] == first["files"]
+    assert hub.requests == []
+
+
+def test_offline_without_the_file_names_what_is_missing(hub, tmp_path, monkeypatch):
+    download("tiny", from_hub(), "x", tmp_path)
+    next((tmp_path / "cache").glob(f"*/snapshots/*/{UNET.replace('.s', '.fp16.s')}")).unlink()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(FileNotFoundError, match=r"unet/diffusion_pytorch_model.fp16.safetensors is not in the cache"):
+        download("tiny", from_hub(), "x", tmp_path)
+
+
+def test_a_wrong_byte_of_the_right_size_is_found_thrown_away_and_fetched_again(hub, tmp_path):
+    name = UNET.replace(".safetensors", ".fp16.safetensors")
+    hub.flipped.add(name)
+    with pytest.raises(ValueError, match="diffusion_pytorch_model.fp16.safetensors has not the SHA-256"):
+        download("tiny", from_hub(), "x", tmp_path)
+    assert nothing_left(tmp_path)
+    hub.flipped.clear()
+    download("tiny", from_hub(), "x", tmp_path)
+    assert hub.fetched(name) == 2
+    assert hub.fetched("text_encoder/model.fp16.safetensors") == 1
+
+
+def test_a_wrong_byte_in_a_small_file_is_found_too(hub, tmp_path):
+    hub.flipped.add("scheduler/scheduler_config.json")
+    with pytest.raises(ValueError, match="scheduler_config.json has not the hash"):
+        download("tiny", from_hub(), "x", tmp_path)
+
+
+def test_a_cut_connection_is_resumed_where_it_broke(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 50_000)
+    name = UNET.replace(".safetensors", ".fp16.safetensors")
+    hub.cut_after[name] = [100_000]
+    download("tiny", from_hub(), "x", tmp_path)
+    ranges = [wanted for method, path, wanted in hub.requests if method == "GET" and path.endswith(name)]
+    assert ranges == [None, "bytes=100000-"]
+    manifest.verify(tmp_path / "artifacts/checkpoints/tiny", rerun="download@tiny")
+
+
+def test_a_connection_that_stays_cut_leaves_nothing_and_a_rerun_completes(hub, tmp_path):
+    name = UNET.replace(".safetensors", ".fp16.safetensors")
+    hub.cut_after[name] = [0] * 20
+    with pytest.raises(ValueError, match=r"diffusion_pytorch_model.fp16.safetensors was not fetched: .*run again"):
+        download("tiny", from_hub(), "x", tmp_path)
+    assert nothing_left(tmp_path)
+    hub.cut_after.clear()
+    download("tiny", from_hub(), "x", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../evil.json", "/etc/evil.json", "unet/../../evil", "C:/evil", "a\\b"])
+def test_names_that_leave_the_repository_are_refused(hub, tmp_path, name):
+    hub.extra_names.append(name)
+    with pytest.raises(ValueError, match="is refused: only relative names"):
+        download("tiny", from_hub(), "x", tmp_path)
+    assert nothing_left(tmp_path)
+
+
+def test_an_unknown_repository_is_named(hub, tmp_path):
+    with pytest.raises(ValueError, match="me/other is not a repository on http://127.0.0.1"):
+        download("tiny", from_hub(repo="me/other"), "x", tmp_path)
+
+
+def test_a_hub_lora_is_fused(hub, tmp_path):
+    download("tiny", from_hub(lora=LoraSource("me/lora", "main", LORA, 1.0)), "x", tmp_path)
+    record = json.loads((tmp_path / "artifacts/revisions/tiny.json").read_text())
+    assert set(record) == {"me/tiny", "me/lora"}
+
+
+def test_kill_9_leaves_nothing_and_a_rerun_fetches_only_what_is_missing(hub, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    script = (
+        "import pathlib, sys\nfrom stages.download import download\nfrom tests.test_download import from_hub\n"
+        "download('tiny', from_hub(), 'x', pathlib.Path(sys.argv[1]))\n"
+    )
+    environment = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    repository, name = Path(__file__).parent.parent, UNET.replace(".safetensors", ".fp16.safetensors")
+    hub.stalled.add(name)
+    child = subprocess.Popen(command, env=environment, cwd=repository, stderr=subprocess.DEVNULL)
+    assert hub.stalling.wait(60)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    target = tmp_path / "artifacts/checkpoints/tiny"
+    assert list(target.parent.glob(".tiny.partial-*")) and not target.exists()
+    hub.stalled.clear()
+    subprocess.run(command, env=environment, cwd=repository, check=True, capture_output=True)
+    manifest.verify(target, rerun="download@tiny")
+    assert list(target.parent.iterdir()) == [target]
+    assert hub.fetched(name) == 2 and hub.fetched("text_encoder/model.fp16.safetensors") == 1
