@@ -53,7 +53,6 @@ def page(found: list[Result], machine: dict[str, Any], shown: dict[str, Grid], d
         facts=machine_facts(machine),
         settings=[setting_row(result) for result in found if not result.missing],
         records=[(result.title, record(result)) for result in found if not result.missing],
-        busy={result.key: summary.busy(result.metrics.get("noise") or {}) or summary.DASH for result in found},
         miniature=any(result.family == "mini" for result in found),
     )
 

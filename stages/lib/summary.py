@@ -95,7 +95,11 @@ def columns(found: list[Result]) -> list[Column]:
         Column(
             "speed-up", "of a step against FP16, with the 95 % interval", lambda r, p, _: gain(r, p, "speedup_step")
         ),
-        Column("picture", "a whole picture, median", lambda r, p, _: duration(results.image_time(r, p))),
+        Column(
+            "picture",
+            "a whole picture, median; a refiner's begins with the base's latents",
+            lambda r, p, _: duration(results.image_time(r, p)),
+        ),
         Column("speed-up", "of a picture against FP16", lambda r, p, _: gain(r, p, "speedup_image")),
         Column(
             f"vs {against}", f"picture time of {against} / this, same precision", lambda r, p, all_: rank(r, p, all_)
@@ -145,7 +149,7 @@ def beside_published(found: list[Result]) -> list[dict[str, str]]:
         models = [named(found, name) for name in ([names] if isinstance(names, str) else names)]
         ours = published_kind(what, models) if all(models) else None
         by = " / ".join(model.title for model in models if model) if all(models) else DASH
-        lines.append(entry | {"published": times(entry["published"]), "ours": times(ours), "by": by})
+        lines.append(entry | {"published": f"{entry['published']:g}×", "ours": times(ours), "by": by})
     return lines
 
 
@@ -179,10 +183,12 @@ def warnings(found: list[Result], machine: dict) -> list[str]:
 
 
 def busy(noise: dict) -> str:
-    """`load 1.4, 1 % stolen`, as far as recorded."""
-    load, steal = noise.get("load"), noise.get("steal")
+    """`load 1.4, 12 % taken by other processes, 1 % by other guests`, as far as recorded."""
+    load, others, steal = (noise.get(name) for name in ("load", "others", "steal"))
     said = [f"load {load:.1f}"] if results.is_number(load) else []
-    return ", ".join(said + ([f"{100 * steal:.0f} % stolen"] if results.is_number(steal) else []))
+    said += [f"{100 * others:.0f} % taken by other processes"] if results.is_number(others) else []
+    said += [f"{100 * steal:.0f} % by other guests"] if results.is_number(steal) else []
+    return ", ".join(said)
 
 
 def gain(result: Result, precision: str, name: str) -> str:
