@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from stages.lib.components import TOKENIZER_FILES
-from stages.lib.tracing import quiet
+from stages.lib.tracing import quiet, settle_names
 
 IR_NAMES = ("openvino_tokenizer.xml", "openvino_detokenizer.xml")
 
@@ -26,4 +26,5 @@ def write_tokenizer(source: Path, target: Path) -> None:
     with quiet():
         tokenizer = CLIPTokenizerFast.from_pretrained(target, local_files_only=True)
         for name, model in zip(IR_NAMES, convert_tokenizer(tokenizer, with_detokenizer=True), strict=True):
+            settle_names(model, Path(name).stem)
             ov.save_model(model, target / name, compress_to_fp16=False)

@@ -5,6 +5,7 @@ they are written out. Quantizes nothing and does not import optimum, which costs
 """
 
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,8 +40,18 @@ def write_ir(checkpoint: Path, component: Component, target: Path) -> None:
     with quiet(), torch.no_grad():
         traceable = TRACEABLES[component.name](checkpoint)
         model = _convert(traceable)
+        settle_names(model, component.name)
         target.parent.mkdir(parents=True, exist_ok=True)
         ov.save_model(model, target, compress_to_fp16=True)
+
+
+def settle_names(model: Any, name: str) -> None:
+    """Replace the names that OpenVINO counts up within a process, so that equal models are written as equal bytes."""
+    model.set_friendly_name(name)
+    for number, operation in enumerate(model.get_ordered_ops()):
+        kind = operation.get_type_name()
+        if re.fullmatch(rf"{kind}_\d+", operation.get_friendly_name()):
+            operation.set_friendly_name(f"{kind}_{number}")
 
 
 def check_not_quantized(path: Path) -> None:
