@@ -1,10 +1,10 @@
 """How each member of the family is trained: one function each, all on the same cached latents.
 
-    base         UNet and both text encoders together, captions dropped one time in ten
-    ssd-1b, vega the base with blocks removed, distilled from it by output and block features
-    sdxl-refiner the low-noise end of the schedule, told sharp from blurred by the aesthetic score
-    lcm-ssd-1b   consistency distillation of ssd-1b with its guidance embedded
-    vegart       the same for vega, kept as a LoRA
+base         UNet and both text encoders together, captions dropped one time in ten
+ssd-1b, vega the base with blocks removed, distilled from it by output and block features
+sdxl-refiner the low-noise end of the schedule, told sharp from blurred by the aesthetic score
+lcm-ssd-1b   consistency distillation of ssd-1b with its guidance embedded
+vegart       the same for vega, kept as a LoRA
 """
 
 from __future__ import annotations

@@ -1,0 +1,115 @@
+"""One run of the whole pipeline by DVC, on the smallest miniature, with other settings than the default.
+
+Runs in a copy of the working tree without cache, as on a fresh machine: every stage, the pictures and the page.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+SETTINGS = ("model=[mini-vega]", "experiment=smoke", "model.mini-vega.sampler.steps=6", "prompts.seed=3")
+
+
+def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(folder),
+        "GIT_AUTHOR_NAME": "t",
+        "GIT_AUTHOR_EMAIL": "t@example.org",
+        "GIT_COMMITTER_NAME": "t",
+        "GIT_COMMITTER_EMAIL": "t@example.org",
+    }
+    command = [sys.executable, "-m", "dvc", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What git holds or would hold, committed to a repository of its own, and run once."""
+    folder = tmp_path_factory.mktemp("clone") / "pocketxl"
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "clone"]):
+        subprocess.run([*git, *arguments], cwd=folder, check=True)
+    run = dvc(folder, "exp", "run", *(part for setting in SETTINGS for part in ("-S", setting)))
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    return folder
+
+
+def metrics(clone: Path) -> dict:
+    return json.loads((clone / "reports/benchmark/mini-vega/metrics.json").read_text())
+
+
+def test_only_the_selected_model_is_run(clone: Path) -> None:
+    assert [path.name for path in (clone / "artifacts/ir").iterdir()] == ["mini-vega"]
+
+
+def test_the_settings_of_the_command_line_reach_the_result(clone: Path) -> None:
+    assert metrics(clone)["executed_steps"] == 6
+
+
+def test_int8_is_executed_and_halves_the_unet(clone: Path) -> None:
+    before, after = (metrics(clone)["precisions"][name] for name in ("fp16", "int8"))
+    assert after["executed_int8"] is True
+    assert after["int8_operations"] > 0 == before["int8_operations"]
+    assert after["unet_size_mb"] <= 0.55 * before["unet_size_mb"]
+
+
+def test_int8_predicts_nearly_the_same_noise(clone: Path) -> None:
+    assert metrics(clone)["precisions"]["int8"]["sqnr_db"] > 20
+
+
+def test_pictures_stand_on_the_background_that_the_prompt_asks_for(clone: Path) -> None:
+    from miniatures.emoji import COLOURS
+
+    folder = clone / "reports/benchmark/mini-vega/images"
+    entries = json.loads((folder / "images.json").read_text())
+    drawn = [entry for entry in entries if entry["task"] == "text-to-image"]
+    assert {entry["precision"] for entry in drawn} == {"fp16", "int8"}
+    for entry in drawn:
+        picture = np.asarray(Image.open(folder / entry["file"]).convert("RGB")).astype(int)
+        border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+        seen = np.median(border, axis=0)
+        nearest = min(COLOURS, key=lambda name: np.abs(seen - COLOURS[name]).sum())
+        assert f"on a {nearest} " in entry["prompt"] or f"on an {nearest} " in entry["prompt"], entry["file"]
+
+
+def test_the_page_shows_the_model(clone: Path) -> None:
+    page = (clone / "reports/index.html").read_text()
+    assert "mini-Vega" in page and "data:image/png;base64," in page
+
+
+def test_a_second_run_has_nothing_to_do(clone: Path) -> None:
+    run = dvc(clone, "repro")
+    assert run.returncode == 0, run.stderr
+    assert "Running stage 'benchmark" not in run.stdout + run.stderr
+    assert "Running stage 'quantize" not in run.stdout + run.stderr
+
+
+def test_a_misspelt_override_is_refused_by_name(clone: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "stages.benchmark", "mini-vega", "benchmark.promts=2"],
+        cwd=clone,
+        env=os.environ | {"PYTHONPATH": str(clone)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 2
+    assert "benchmark.promts" in run.stderr and "benchmark.prompts" in run.stderr
+    assert "Traceback" not in run.stderr
