@@ -19,6 +19,7 @@ BATCH = 2
 LATENT_PX = 15  # odd, so that the trace takes upsampling sizes from the skip connections and any picture size works
 PICTURE_PX = 32
 DYNAMIC = -1
+COUNTED = re.compile(r"[A-Z]\w*_\d+(\.\d+)?")  # Convert_49779, RaggedToDense_24897.0
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,13 @@ def settle_names(model: Any, name: str) -> None:
     """Replace the names that OpenVINO counts up within a process, so that equal models are written as equal bytes."""
     model.set_friendly_name(name)
     for number, operation in enumerate(model.get_ordered_ops()):
-        kind = operation.get_type_name()
-        if re.fullmatch(rf"{kind}_\d+", operation.get_friendly_name()):
-            operation.set_friendly_name(f"{kind}_{number}")
+        settled = f"{operation.get_type_name()}_{number}"
+        if COUNTED.fullmatch(operation.get_friendly_name()):
+            operation.set_friendly_name(settled)
+        for port in operation.outputs():
+            names = port.get_tensor().get_names()
+            if any(COUNTED.fullmatch(name) for name in names):
+                port.get_tensor().set_names({settled if COUNTED.fullmatch(name) else name for name in names})
 
 
 def check_not_quantized(path: Path) -> None:

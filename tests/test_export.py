@@ -1,0 +1,244 @@
+"""FP16 IR: equal to torch, with the interface of optimum-intel's own export, deterministic, loadable as it is."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from stages.export import export
+from stages.lib import components, manifest
+from tests.tiny import SIZE_PX, TOKENS, tiny_checkpoint
+
+KINDS = ("base", "refiner", "lcm")
+
+
+def checkpoint(root: Path, kind: str) -> Path:
+    """A tiny checkpoint as `download` leaves it; lcm is the base with the guided UNet."""
+    folder = tiny_checkpoint(root / "artifacts/checkpoints" / kind, "base" if kind == "lcm" else kind)
+    if kind == "lcm":
+        tiny_checkpoint(folder / "unet", "lcm-unet")
+    manifest.write(folder, stage="download", inputs={}, settings={}, facts={"licence": "apache-2.0"})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """Checkpoints and IR folders of all kinds."""
+    root = tmp_path_factory.mktemp("export")
+    for kind in KINDS:
+        checkpoint(root, kind)
+        export(kind, "refiner" if kind == "refiner" else "base", root)
+    return root
+
+
+def ir(root: Path, kind: str) -> Path:
+    return root / "artifacts/ir" / kind / "fp16"
+
+
+def compiled(path: Path):
+    import openvino as ov
+
+    return ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+
+def ports(path: Path) -> dict[str, tuple[str, str]]:
+    import openvino as ov
+
+    model = ov.Core().read_model(path)
+    return {port.get_any_name(): (str(port.partial_shape), str(port.element_type)) for port in model.inputs} | {
+        f"-> {port.get_any_name()}": (str(port.partial_shape), str(port.element_type)) for port in model.outputs
+    }
+
+
+def sqnr_db(reference: np.ndarray, other: np.ndarray) -> float:
+    return 10 * np.log10((reference**2).sum() / ((reference - other) ** 2).sum())
+
+
+def unet_inputs(model, timestep: int, batch: int = 2, latent: int = SIZE_PX // 2) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    shapes = {
+        port.get_any_name(): [latent if dim.is_dynamic else dim.get_length() for dim in port.partial_shape]
+        for port in model.inputs
+    }
+    inputs = {name: random.standard_normal([batch, *shape[1:]], np.float32) for name, shape in shapes.items()}
+    ids = shapes["time_ids"][1]
+    return {**inputs, "timestep": np.array([timestep]), "time_ids": np.full((batch, ids), 32, np.float32)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_folder_is_whole_and_every_component_is_there(exported, kind):
+    folder = ir(exported, kind)
+    names = set(manifest.verify(folder, rerun=f"export@{kind}")["files"])
+    expected = components.present(components.read_index(folder))
+    assert len(expected) == (4 if kind == "refiner" else 5)
+    for component in expected:
+        assert {f"{component.name}/{file}" for file in (*components.IR_FILES, "config.json")} <= names
+    assert "tokenizer_2/openvino_tokenizer.xml" in names and "scheduler/scheduler_config.json" in names
+
+
+@pytest.mark.parametrize(("kind", "extra"), [("base", {}), ("refiner", {}), ("lcm", {"timestep_cond": "[?,8]"})])
+def test_the_unet_has_the_inputs_that_optimum_gives_it(exported, kind, extra):
+    width, ids = (32, 5) if kind == "refiner" else (48, 6)
+    shapes = {name: shape for name, (shape, _) in ports(ir(exported, kind) / "unet/openvino_model.xml").items()}
+    assert shapes == {
+        "sample": "[?,4,?,?]",
+        "timestep": "[?]",
+        "encoder_hidden_states": f"[?,{TOKENS},{width}]",
+        **extra,
+        "text_embeds": "[?,32]",
+        "time_ids": f"[?,{ids}]",
+        "-> out_sample": "[?,4,1..,1..]",
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("latent", [SIZE_PX // 2, 9])
+def test_the_unet_computes_what_torch_computes_at_late_and_early_steps_and_any_size(exported, kind, latent):
+    import torch
+    from diffusers import UNet2DConditionModel
+
+    model = compiled(ir(exported, kind) / "unet/openvino_model.xml")
+    unet = UNet2DConditionModel.from_pretrained(exported / "artifacts/checkpoints" / kind / "unet")
+    unet = unet.float().eval()
+    for timestep in (981, 21):
+        inputs = unet_inputs(model, timestep, latent=latent)
+        tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
+        conditions = {name: tensors.pop(name) for name in ("text_embeds", "time_ids")}
+        with torch.no_grad():
+            expected = unet(**tensors, added_cond_kwargs=conditions).sample.numpy()
+        assert sqnr_db(expected, model(inputs, share_inputs=False)[0]) > 90  # optimum's own export reaches 49
+
+
+@pytest.mark.parametrize(("name", "kind"), [("text_encoder", "base"), ("text_encoder_2", "base")])
+def test_text_encoders_compute_what_torch_computes_for_any_length(exported, name, kind):
+    import torch
+    import transformers
+
+    second = name.endswith("2")
+    model_class = transformers.CLIPTextModelWithProjection if second else transformers.CLIPTextModel
+    encoder = model_class.from_pretrained(exported / "artifacts/checkpoints" / kind / name, dtype=torch.float32).eval()
+    model = compiled(ir(exported, kind) / name / "openvino_model.xml")
+    for tokens in np.array([[84, 3, 4, 85] + [85] * 12]), np.array([[84, 9, 85], [84, 85, 85], [84, 1, 85]]):
+        with torch.no_grad():
+            states = encoder(input_ids=torch.from_numpy(tokens), output_hidden_states=True)
+        outputs = model({"input_ids": tokens}, share_inputs=False)
+        first = "text_embeds" if second else "pooler_output"
+        np.testing.assert_allclose(outputs[first], states[first].numpy(), atol=1e-4)
+        np.testing.assert_allclose(outputs["last_hidden_state"], states["last_hidden_state"].numpy(), atol=1e-4)
+        for layer, hidden in enumerate(states.hidden_states):
+            np.testing.assert_allclose(outputs[f"hidden_states.{layer}"], hidden.numpy(), atol=1e-4)
+
+
+def test_both_halves_of_the_vae_compute_what_torch_computes(exported):
+    import torch
+    from diffusers import AutoencoderKL
+
+    vae = AutoencoderKL.from_pretrained(exported / "artifacts/checkpoints/base/vae").float().eval()
+    picture = np.random.default_rng(0).uniform(-1, 1, (1, 3, 48, 32)).astype(np.float32)
+    with torch.no_grad():
+        latents = vae.encode(torch.from_numpy(picture)).latent_dist
+        decoded = vae.decode(latents.mean).sample.numpy()
+    paths = [ir(exported, "base") / f"vae_{half}/openvino_model.xml" for half in ("encoder", "decoder")]
+    encoder, decoder = map(compiled, paths)
+    assert sqnr_db(latents.parameters.numpy(), encoder({"sample": picture}, share_inputs=False)[0]) > 90
+    assert sqnr_db(decoded, decoder({"latent_sample": latents.mean.numpy()}, share_inputs=False)[0]) > 90
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_component_holds_integer_weights_and_all_weights_are_halves(exported, kind):
+    import openvino as ov
+
+    for path in ir(exported, kind).glob("*/openvino_model.xml"):
+        constants = [op for op in ov.Core().read_model(path).get_ops() if op.get_type_name() == "Constant"]
+        types = [op.get_element_type().get_type_name() for op in constants]
+        assert not {"i8", "u8", "i4", "u4"} & set(types), path
+        large = {
+            op.get_element_type().get_type_name()
+            for op in constants
+            if np.prod(list(op.get_output_shape(0))) > 64 and op.get_element_type().is_real()
+        }
+        assert large == {"f16"}, path
+
+
+def test_the_irs_weights_are_the_checkpoints_weights_bit_for_bit(exported):
+    import openvino as ov
+
+    model = ov.Core().read_model(ir(exported, "base") / "unet/openvino_model.xml")
+    constants = {
+        (tuple(op.get_output_shape(0)), op.get_data().tobytes())
+        for op in model.get_ops()
+        if op.get_type_name() == "Constant" and op.get_element_type().get_type_name() == "f16"
+    }
+    weights = load_file(exported / "artifacts/checkpoints/base/unet/diffusion_pytorch_model.safetensors")
+    matrices = {name: value for name, value in weights.items() if value.ndim in (2, 4)}
+    assert len(matrices) > 40
+    assert not [name for name, value in matrices.items() if (value.shape, value.tobytes()) not in constants]
+
+
+def test_another_process_with_the_unet_in_a_third_one_writes_the_same_bytes_without_chatter(exported, tmp_path):
+    script = (
+        "import pathlib, sys\nfrom stages import export\nfrom tests.test_export import checkpoint\n"
+        "root, export.HEAVY_BYTES = pathlib.Path(sys.argv[1]), 400_000\n"
+        "apart = export._convert_apart\n"
+        "export._convert_apart = lambda *given: (print('apart:', given[1].name), apart(*given))\n"
+        "if __name__ == '__main__':\n    checkpoint(root, 'base')\n    export.export('base', 'base', root)\n"
+    )
+    repository = Path(__file__).parent.parent
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True)
+    first, second = (json.loads((ir(root, "base") / "manifest.json").read_text()) for root in (exported, tmp_path))
+    assert first == second
+    assert done.stdout == "apart: unet\n"
+    assert not [line for line in done.stderr.splitlines() if "Warning" in line or "distributions" in line]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_optimum_loads_the_folder_generates_with_it_and_writes_nothing_into_it(exported, kind):
+    import optimum.intel
+    import PIL.Image
+    import torch
+
+    before = manifest.digest(ir(exported, kind)), sorted(ir(exported, kind).rglob("*"))
+    refiner = kind == "refiner"
+    name = "OVStableDiffusionXLImg2ImgPipeline" if refiner else "OVStableDiffusionXLPipeline"
+    pipeline = getattr(optimum.intel, name).from_pretrained(ir(exported, kind), device="CPU", local_files_only=True)
+    pipeline.set_progress_bar_config(disable=True)
+    size = {"height": SIZE_PX, "width": SIZE_PX}
+    changes = {"image": PIL.Image.new("RGB", (SIZE_PX, SIZE_PX)), "strength": 1.0} if refiner else size
+    generator = torch.Generator().manual_seed(0)
+    picture = pipeline("a red cat", num_inference_steps=2, generator=generator, output_type="np", **changes).images[0]
+    assert picture.shape == (SIZE_PX, SIZE_PX, 3) and np.isfinite(picture).all() and picture.std() > 0
+    manifest.verify(ir(exported, kind), rerun=f"export@{kind}")
+    assert before == (manifest.digest(ir(exported, kind)), sorted(ir(exported, kind).rglob("*")))
+
+
+def test_tokenizer_irs_give_the_tokens_that_transformers_gives(exported):
+    import openvino as ov
+    import openvino_tokenizers  # noqa: F401  (registers the operations)
+    from transformers import CLIPTokenizer
+
+    folder = ir(exported, "base") / "tokenizer"
+    model = ov.compile_model(folder / "openvino_tokenizer.xml", "CPU")
+    tokenizer = CLIPTokenizer.from_pretrained(folder)
+    for text in ("a red cat", "RED apple, on 3 moons!"):
+        assert model([text])["input_ids"].tolist() == tokenizer(text, return_tensors="np")["input_ids"].tolist()
+
+
+def test_a_role_that_the_checkpoint_has_not_is_refused(exported):
+    with pytest.raises(ValueError, match="model role is 'base'.*5 time ids.*that is a refiner"):
+        export("refiner", "base", exported)
+
+
+def test_a_missing_or_spoilt_checkpoint_names_the_stage_to_rerun(tmp_path):
+    with pytest.raises(FileNotFoundError, match="run 'dvc repro download@base' first"):
+        export("base", "base", tmp_path)
+    weights = checkpoint(tmp_path, "base") / "unet/diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+    with pytest.raises(ValueError, match="other contents.*run 'dvc repro download@base'"):
+        export("base", "base", tmp_path)
+    assert not os.path.exists(ir(tmp_path, "base"))
