@@ -138,7 +138,11 @@ def metrics(key: str, after: str) -> dict[str, Any]:
     for precision, row in precisions.items():
         took = row["image_s"]["median"]
         row["tasks"] = image | {task: {"image_s": latency(took), "executed_steps": steps} for task in tasks(key)}
-        row["effective_properties"] = {"INFERENCE_PRECISION_HINT": "bf16", "NUM_STREAMS": "1", "PRECISION": precision}
+        row["effective_properties"] = {
+            "INFERENCE_PRECISION_HINT": "<Type: 'bfloat16'>",
+            "NUM_STREAMS": "1",
+            "PRECISION": precision,
+        }
     return {
         "model": key, "title": title, "role": "refiner" if "refiner" in key else "base", "family": "mini",
         "machine": machine()["id"], "size_px": SIZE, "steps": steps, "guidance": guidance, "noise": noise,

@@ -152,6 +152,12 @@ def test_published_figures_stand_beside_ours(folder):
     assert beside["VegaRT: INT8 UNet against FP16"]["ours"] == "1.96×"
 
 
+def test_settings_name_the_precision_computed_in_and_the_licence(folder):
+    row = report.setting_row(read(folder)[0])
+    assert row[:6] == ["mini-SDXL", "EulerDiscreteScheduler", "25", "5.0", "64", "bfloat16 / bfloat16"]
+    assert row[-1] == "CC-BY-SA-4.0"
+
+
 def test_grids_hold_pictures_of_one_prompt_per_column(folder):
     shown = grids.all_grids(read(folder))
     assert [row.label for row in shown["overview"].rows] == [title for title, *_ in MODELS.values()]

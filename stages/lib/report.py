@@ -128,15 +128,18 @@ def machine_facts(machine: dict[str, Any]) -> list[tuple[str, str]]:
 def setting_row(result: Result) -> list[str]:
     """Cells of the settings table."""
     metrics = result.metrics
-    properties = [
-        (result.value(name, "effective_properties") or {}).get("INFERENCE_PRECISION_HINT", summary.DASH)
-        for name in (BEFORE, result.after)
-    ]
+    hints = [inference_precision(result, name) for name in (BEFORE, result.after)]
     values = [
         metrics.get("scheduler"), metrics.get("executed_steps"), metrics.get("guidance"), metrics.get("size_px"),
-        " / ".join(map(str, properties)), summary.busy(metrics.get("noise") or {}), result.licence,
+        " / ".join(hints), summary.busy(metrics.get("noise") or {}), result.licence,
     ]  # fmt: skip
     return [result.title, *(summary.DASH if value in (None, "") else str(value) for value in values)]
+
+
+def inference_precision(result: Result, precision: str) -> str:
+    """`bfloat16`: what the plugin computes in where nothing is quantized; OpenVINO writes `<Type: 'bfloat16'>`."""
+    hint = (result.value(precision, "effective_properties") or {}).get("INFERENCE_PRECISION_HINT")
+    return str(hint).removeprefix("<Type: '").removesuffix("'>") if hint else summary.DASH
 
 
 def record(result: Result) -> str:

@@ -75,7 +75,8 @@ class Result:
         return ratio(self.figure(BEFORE, "unet_size_mb"), self.figure(self.after, "unet_size_mb"))
 
     def steps(self) -> int | None:
-        return self.metrics.get("steps")
+        """Steps that the model itself executes for a picture: of a refiner only its own."""
+        return self.metrics.get("executed_steps") or self.metrics.get("steps")
 
     def takes(self, task: str, precision: str) -> list[Picture]:
         return [picture for picture in self.pictures if (picture.task, picture.precision) == (task, precision)]
