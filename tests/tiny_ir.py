@@ -36,14 +36,26 @@ def tiny_root() -> Path:
 
     root = Path(tempfile.mkdtemp(prefix="tiny-ir-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
-    for model, kind in (("base", "base"), ("refiner", "refiner"), ("lcm", "base")):
-        checkpoint = tiny_checkpoint(root / "artifacts/checkpoints" / model, kind)
-        if model == "lcm":
-            shutil.rmtree(checkpoint / "unet")
-            tiny_checkpoint(checkpoint / "unet", "lcm-unet")
+    for kind in ("base", "refiner"):
+        checkpoint = tiny_checkpoint(root / "artifacts/checkpoints" / kind, kind)
         manifest.write(checkpoint, stage="download", inputs={}, settings={})
-        export(model, "refiner" if kind == "refiner" else "base", root)
+        export(kind, kind, root)
+    _swap_unet(root, "base", "lcm")
     return root
+
+
+def _swap_unet(root: Path, base: str, model: str) -> None:
+    """The pipeline of `base` with the UNet that has its guidance embedded, which alone is converted anew."""
+    from stages.export import convert
+    from stages.lib import components, manifest
+
+    checkpoint, target = root / "artifacts/checkpoints" / model, root / "artifacts/ir" / model / "fp16"
+    shutil.copytree(root / "artifacts/checkpoints" / base, checkpoint, ignore=shutil.ignore_patterns("unet"))
+    tiny_checkpoint(checkpoint / "unet", "lcm-unet")
+    shutil.copytree(root / "artifacts/ir" / base / "fp16", target, ignore=shutil.ignore_patterns("unet"))
+    unet = next(component for component in components.COMPONENTS if component.name == "unet")
+    convert(checkpoint, unet, target / "unet")
+    manifest.write(target, stage="export", inputs={}, settings={})
 
 
 def tiny_ir(model: str) -> Path:
@@ -75,4 +87,5 @@ def tiny_int8(model: str) -> Path:
 def _half_finished() -> dict:
     import torch
 
-    return {"image": torch.zeros(1, 4, SIZE_PX // 2, SIZE_PX // 2), "denoising_start": 0.3}
+    noise = torch.randn((1, 4, SIZE_PX // 2, SIZE_PX // 2), generator=torch.Generator().manual_seed(0))
+    return {"image": noise, "denoising_start": 0.3}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from stages.lib.config import Device
 
 SIDE, LAYERS, REPETITIONS = 1024, 4, 8
+ENOUGH_S = 0.3
 
 
 def peak_gops(device: Device) -> dict[str, float]:
@@ -28,7 +29,7 @@ def _gops(model: Any, device: Device) -> float:
     compiled = irs.compile(model, device)
     inputs = {0: np.random.default_rng(0).standard_normal((SIDE, SIDE), dtype=np.float32)}
     seconds = latency.interleaved(
-        {"chain": lambda: compiled(inputs, share_inputs=True)}, repetitions=REPETITIONS, warmup=2, at_least_s=0.3
+        {"chain": lambda: compiled(inputs, share_inputs=True)}, repetitions=REPETITIONS, warmup=2, at_least_s=ENOUGH_S
     )
     return round(2 * LAYERS * SIDE**3 / min(seconds["chain"]) / 1e9, 1)
 

@@ -1,0 +1,267 @@
+"""The benchmark stage on tiny random models: every figure is there, every picture listed, every fault named."""
+
+import copy
+import json
+import re
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from stages import benchmark as stage
+from stages.lib import config, figures, footprint, manifest, peak, tasks
+from stages.lib.prompts import Prompt
+from stages.machine import machine
+from tests.tiny import SIZE_PX
+from tests.tiny_ir import CPU, tiny_int8, tiny_root
+
+REPOSITORY = Path(__file__).parents[1]
+MODELS = {
+    "base": {"title": "Tiny", "tasks": ["text-to-image", "image-to-image"]},
+    "refiner": {"title": "Tiny refiner", "role": "refiner", "tasks": ["two-stage", "image-to-image"]},
+    "lcm": {"title": "Tiny LCM", "tasks": ["text-to-image"]},
+}
+SAMPLERS = {"lcm": {"scheduler": "LCMScheduler", "guidance": 8.0}}
+PRECISION_KEYS = {
+    "unet_size_mb", "total_size_mb", "load_s", "peak_rss_mb", "text_encoders_s", "unet_step_s", "vae_decode_s",
+    "image_s", "unet_gops", "unet_share_of_peak", "int8_operations", "executed_int8", "speedup_step", "speedup_image",
+    "sqnr_db", "trajectory_cosine", "psnr_db", "ssim", "clip_score", "clip_similarity", "worst_prompt", "tasks",
+    "effective_properties", "executed_precisions", "operations",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder in which the benchmark has run for all three models; metrics by model."""
+    folder = prepare(tmp_path_factory.mktemp("benchmark"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(peak, "SIDE", 64)
+        patch.setattr(peak, "ENOUGH_S", 0.01)
+        patch.setattr(stage, "SHORT_S", 0.05)
+        machine()
+        metrics = {"base": stage.benchmark(config.load(stage.READS, "base", []))}
+        patch.setattr(footprint, "measure", lambda *_: {"load_s": 1.0, "peak_rss_mb": 100.0})  # base's alone are real
+        metrics |= {key: stage.benchmark(config.load(stage.READS, key, [])) for key in ("refiner", "lcm")}
+    return SimpleNamespace(folder=folder, metrics=metrics)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder in which everything is ready for the benchmark, its IR folders copied so that they may be broken."""
+    monkeypatch.chdir(prepare(tmp_path, share=False))
+    machine()
+    return tmp_path
+
+
+def prepare(folder: Path, share: bool = True) -> Path:
+    for model in MODELS:
+        tiny_int8(model)
+    if share:
+        (folder / "artifacts").symlink_to(tiny_root() / "artifacts")
+    else:
+        shutil.copytree(tiny_root() / "artifacts/ir", folder / "artifacts/ir")
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    template = next(iter(params["model"].values()))
+    params["model"] = {key: model_settings(template, key) for key in MODELS}
+    params["prompts"]["file"] = str(REPOSITORY / "stages/data/prompts/emoji.jsonl")
+    params["benchmark"] |= {"prompts": 2, "repetitions": 2, "warmup": 1}
+    params["device"] |= {"inference_precision": "f32", "dynamic_quantization_group_size": 0}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    return folder
+
+
+def model_settings(template: dict, key: str) -> dict:
+    settings = copy.deepcopy(template) | {"role": "base", "base": "base" if key == "refiner" else key} | MODELS[key]
+    settings["sampler"] |= {"scheduler": "EulerDiscreteScheduler", "guidance": 5.0, "steps": 5, "size": SIZE_PX}
+    settings["sampler"] |= SAMPLERS.get(key, {})
+    return settings
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_figure_of_the_schema_is_in_the_file(finished, model):
+    written = json.loads((finished.folder / "reports/benchmark" / model / "metrics.json").read_text())
+    assert written == json.loads(json.dumps(finished.metrics[model]))
+    assert list(written["precisions"]) == ["fp16", "int8"]
+    for row in written["precisions"].values():
+        assert row.keys() >= PRECISION_KEYS
+        for part in ("text_encoders_s", "unet_step_s", "vae_decode_s", "image_s"):
+            assert row[part].keys() == {"median", "p90", "min", "n", "raw"}
+            assert row[part]["n"] == len(row[part]["raw"]) >= 2
+            assert 0 < row[part]["min"] <= row[part]["median"] <= row[part]["p90"]
+        assert 20 < row["peak_rss_mb"] < 4000
+        assert row["load_s"] > 0 and row["unet_gops"] > 0 and row["unet_share_of_peak"] > 0
+        assert row["effective_properties"]["INFERENCE_PRECISION_HINT"]
+    assert written["noise"].keys() == {"load", "others", "steal", "flagged"}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_int8_is_proven_to_execute(finished, model):
+    before, after = finished.metrics[model]["precisions"].values()
+    assert (before["int8_operations"], before["executed_int8"], before["speedup_step"]) == (0, 0, None)
+    assert after["int8_operations"] > 0 and after["executed_int8"] > 0
+    assert after["speedup_step"]["low"] <= after["speedup_step"]["ratio"] <= after["speedup_step"]["high"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_fp16_model_in_float32_is_its_own_reference(finished, model):
+    before, after = finished.metrics[model]["precisions"].values()
+    assert (before["sqnr_db"], before["psnr_db"], before["ssim"]) == (None, None, 1.0)
+    assert before["trajectory_cosine"] == pytest.approx(1)
+    assert 0 < after["sqnr_db"] < 80
+    assert after["trajectory_cosine"] <= 1 and after["worst_prompt"]["id"]
+
+
+def test_each_model_runs_its_own_tasks(finished):
+    steps = {
+        model: {name: task and task["executed_steps"] for name, task in row(finished, model)["tasks"].items()}
+        for model in MODELS
+    }
+    assert steps["base"] == {
+        "text-to-image": 5, "image-to-image": 2, "two-stage": None, "two-stage-sdedit": None,
+    }  # fmt: skip
+    assert steps["lcm"] == {
+        "text-to-image": 5, "image-to-image": None, "two-stage": None, "two-stage-sdedit": None,
+    }  # fmt: skip
+    assert steps["refiner"] == {
+        "text-to-image": None, "image-to-image": 2, "two-stage": 5, "two-stage-sdedit": 6,
+    }  # fmt: skip
+    assert row(finished, "refiner")["tasks"]["two-stage"]["own_steps"] == 1
+
+
+def test_a_two_stage_picture_takes_the_base_time_too(finished):
+    figures_of = row(finished, "refiner")
+    assert figures_of["tasks"]["two-stage"]["image_s"]["median"] > figures_of["image_s"]["median"]
+
+
+def row(finished, model):
+    return finished.metrics[model]["precisions"]["int8"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_picture_is_listed_and_every_listed_one_is_there(finished, model):
+    images = finished.folder / "reports/benchmark" / model / "images"
+    entries = json.loads((images / "images.json").read_text())
+    assert {entry["file"] for entry in entries} == {path.name for path in images.glob("*.png")}
+    assert len(entries) == len({entry["file"] for entry in entries})
+    for entry in entries:
+        with Image.open(images / entry["file"]) as picture:
+            assert (picture.mode, picture.size) == ("RGB", (entry["size"], entry["size"]))
+        assert entry["file"] == f"{entry['task']}-{entry['precision']}-{entry['prompt_id']}.png"
+        assert entry["seconds"] > 0 and entry["executed_steps"] > 0
+
+
+def test_prompts_and_seeds_are_the_same_in_every_model_and_precision(finished):
+    seen = set()
+    for model in MODELS:
+        path = finished.folder / "reports/benchmark" / model / "images/images.json"
+        for entry in json.loads(path.read_text()):
+            if entry["task"] == "text-to-image":
+                seen.add((entry["prompt_id"], entry["seed"]))
+    assert len(seen) == 2
+
+
+def test_the_refiners_pictures_stand_beside_the_bases_own(finished):
+    path = finished.folder / "reports/benchmark/refiner/images/images.json"
+    own = [entry for entry in json.loads(path.read_text()) if entry["task"] == "text-to-image"]
+    assert [(entry["model"], entry["precision"], entry["executed_steps"]) for entry in own] == [("base", "fp16", 5)] * 2
+
+
+def test_the_bench_draws_what_an_untouched_pipeline_draws(finished):
+    import torch
+    from optimum.intel import OVStableDiffusionXLPipeline
+
+    from stages.lib import ir
+
+    images = finished.folder / "reports/benchmark/base/images"
+    entry = next(e for e in json.loads((images / "images.json").read_text()) if e["precision"] == "int8")
+    plain = OVStableDiffusionXLPipeline.from_pretrained(tiny_int8("base"), ov_config=ir.device_config(CPU, False))
+    plain.set_progress_bar_config(disable=True)
+    settings = {"num_inference_steps": 5, "guidance_scale": 5.0, "height": SIZE_PX, "width": SIZE_PX}
+    generator = torch.Generator().manual_seed(entry["seed"])
+    expected = plain(entry["prompt"], generator=generator, **settings).images[0]
+    assert np.array_equal(np.asarray(Image.open(images / entry["file"])), np.asarray(expected))
+
+
+def test_another_machines_description_is_refused(folder):
+    described = json.loads(Path("reports/machine.json").read_text())
+    Path("reports/machine.json").write_text(json.dumps(described | {"id": "elsewhere"}))
+    with pytest.raises(ValueError, match="describes machine elsewhere, .*: run 'dvc repro machine'"):
+        stage.benchmark(config.load(stage.READS, "base", []))
+
+
+def test_a_machine_without_description_is_told_what_to_run(folder):
+    Path("reports/machine.json").unlink()
+    with pytest.raises(FileNotFoundError, match="run 'dvc repro machine' first"):
+        stage.benchmark(config.load(stage.READS, "base", []))
+
+
+def test_a_flipped_byte_in_the_quantized_weights_fails_before_anything_runs(folder):
+    path = Path("artifacts/ir/base/int8/unet/openvino_model.bin")
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="openvino_model.bin has other contents .*'dvc repro quantize@base'"):
+        stage.benchmark(config.load(stage.READS, "base", []))
+    assert not Path("reports/benchmark/base").exists()
+
+
+def test_a_model_that_computes_nonsense_is_named_with_precision_and_seed(folder):
+    unet = Path("artifacts/ir/base/fp16/unet")
+    constants = re.findall(
+        r'element_type="f16".*? offset="(\d+)" size="(\d+)"', (unet / "openvino_model.xml").read_text()
+    )
+    offset, size = max(((int(offset), int(size)) for offset, size in constants), key=lambda constant: constant[1])
+    content = bytearray((unet / "openvino_model.bin").read_bytes())
+    content[offset : offset + size] = b"\xff\x7e" * (size // 2)  # NaN
+    (unet / "openvino_model.bin").write_bytes(content)
+    manifest.write(unet.parent, stage="export", inputs={}, settings={})
+    with pytest.raises(ValueError, match="base fp16 in float32 drew a picture that is not finite .*seed 1"):
+        stage.benchmark(config.load(stage.READS, "base", []))
+
+
+def test_a_black_or_constant_picture_is_an_error():
+    job = tasks.Job("text-to-image", Prompt("eval-1", "a dog"), 11, None, {})
+    for colour, flaw in ((0, "black"), (90, "constant")):
+        run = tasks.Run(job, Image.new("RGB", (16, 16), (colour,) * 3), [np.ones((1, 4, 8, 8))], 5, 1.0)
+        with pytest.raises(ValueError, match=f"mini int8 drew a picture that is {flaw} .*seed 11, prompt 'eval-1'"):
+            tasks.require_picture(run, "mini", "int8")
+
+
+def test_points_are_spread_over_the_whole_trajectory():
+    assert stage.spread([1, 2, 3, 4, 5], 3) == [1, 3, 5]
+    assert stage.spread([1, 2], 6) == [1, 2]
+
+
+def test_a_part_that_does_not_load_says_why(folder):
+    Path("artifacts/ir/base/fp16/unet/openvino_model.bin").write_bytes(b"")
+    with pytest.raises(ValueError, match="artifacts/ir/base/fp16 does not load"):
+        footprint.measure(Path("artifacts/ir/base/fp16"), {"unet": {}}, config.as_dict(CPU))
+
+
+def test_peak_memory_is_read_from_the_process_itself(tmp_path):
+    status = tmp_path / "status"
+    status.write_text("Name:\tpython\nVmPeak:\t  9000 kB\nVmHWM:\t  1000000 kB\n")
+    assert footprint.peak_rss_mb(status) == 1024.0
+    assert footprint.peak_rss_mb(tmp_path / "absent") is None
+
+
+def test_the_peak_is_measured_at_the_precision_that_is_executed(monkeypatch):
+    from stages.lib import ir
+
+    monkeypatch.setattr(peak, "SIDE", 64)
+    assert set(ir.executed_precisions(ir.compile(peak._chain(True), CPU))) <= {"i8", "u8"}
+    assert set(ir.executed_precisions(ir.compile(peak._chain(False), CPU))) == {"f32"}
+    assert all(gops > 0 for gops in peak.peak_gops(CPU).values())
+
+
+def test_work_is_twice_the_multiply_accumulates_over_the_time(monkeypatch):
+    monkeypatch.setattr(figures.irs, "read", lambda path: None)
+    monkeypatch.setattr(figures.irs, "multiply_accumulates", lambda model, shapes: 5_000_000)
+    measured = {"unet_step_s": {"median": 0.001}, "executed_precisions": {"u8": 9, "f32": 1}, "executed_int8": 9}
+    found = figures.work_figures(measured, Path("."), {}, {"float": 20.0, "int8": 40.0})
+    assert found == {"unet_gops": 10.0, "unet_share_of_peak": 0.25}
