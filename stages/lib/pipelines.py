@@ -188,7 +188,8 @@ def _class(task: str) -> Any:
 
 def _optimum() -> Any:
     """optimum-intel, which takes seconds to import, without its chatter."""
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # read at import, where the first line is said
+    for library in ("DIFFUSERS", "TRANSFORMERS"):  # read at import, where the first lines are said
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
     import diffusers
     import optimum.intel.openvino
     import transformers
