@@ -92,7 +92,7 @@ def load_samples(folder: Path, count: int) -> Iterator[Sample]:
     Fewer than there are: one of every shard before a second of any, and neighbours give different steps.
     """
     shards = sorted(folder.glob("*.safetensors"))
-    chosen = _spread([_samples_in(path) for path in shards], count)
+    chosen = _spread([count_samples(path) for path in shards], count)
     for number, path in enumerate(shards):
         wanted = sorted(sample for shard, sample in chosen if shard == number)
         if wanted:
@@ -111,7 +111,8 @@ def _spread(sizes: list[int], count: int) -> list[tuple[int, int]]:
     return pairs[:count]
 
 
-def _samples_in(path: Path) -> int:
+def count_samples(path: Path) -> int:
+    """How many samples a shard holds, without reading them."""
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:

@@ -1,0 +1,187 @@
+"""Quantization schemes: ways from a UNet in FP16 to a smaller and faster one, each a small function in SCHEMES.
+
+Consumes the IR of a float UNet, recorded inputs where a scheme wants them, and the quantization settings; writes the
+quantized IR. What a scheme is for stands in conf/quantization. Measures nothing, knows no pipeline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.lib import ir
+
+if TYPE_CHECKING:
+    import nncf
+    import openvino as ov
+
+    from stages.lib.config import Quantization
+
+Samples = Iterable[dict[str, Any]]  # UNet inputs by name; read more than once
+
+
+@dataclass(frozen=True)
+class Scheme:
+    quantize: Callable[[Path, Path, Quantization, Samples], None]  # source.xml, target.xml, settings, inputs
+    needs_samples: bool
+
+
+def quantize_unet(source: Path, target: Path, settings: Quantization, samples: Samples = ()) -> None:
+    """Write the IR `target` (.xml, with its .bin beside it) quantized out of `source` in the way `settings` name.
+
+    Raises ValueError if `source` is quantized already, or if an ignored pattern names no operation.
+    """
+    model = ir.read(source)
+    require_float(model, source)
+    check_patterns(model, settings.ignored_patterns)
+    del model  # a scheme reads its own: memory is what the large ones lack
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _quiet():
+        SCHEMES[settings.scheme].quantize(source, target, settings, samples)
+
+
+def weights_first(source: Path, target: Path, settings: Quantization, samples: Samples) -> None:
+    """Weights to INT8, saved; then the activations of that small model. SDXL takes 9 GB where one pass takes > 24."""
+    weights = target.with_name("weights.xml")
+    weights_only(source, weights, settings, samples)
+    try:
+        _save(_quantize_activations(weights, settings, samples, settings.ignored_patterns), target)
+    finally:
+        for part in (weights, weights.with_suffix(".bin")):
+            part.unlink(missing_ok=True)
+
+
+def weights_only(source: Path, target: Path, settings: Quantization, samples: Samples) -> None:
+    """Weights alone, without data; the CPU plugin quantizes activations while it runs, unless told otherwise."""
+    import nncf
+
+    _save(_compress(source, settings, nncf.IgnoredScope(patterns=list(settings.ignored_patterns))), target)
+
+
+def hybrid(source: Path, target: Path, settings: Quantization, samples: Samples) -> None:
+    """optimum-intel's way: weights of all but the convolutions, then weights and activations of the convolutions."""
+    import nncf
+
+    weights = target.with_name("weights.xml")
+    ignored = nncf.IgnoredScope(patterns=list(settings.ignored_patterns), types=["Convolution"])
+    _save(_compress(source, settings, ignored), weights)
+    matmuls = [f"^{re.escape(name)}$" for name in _weighted_matmuls(ir.read(weights))]
+    try:
+        _save(_quantize_activations(weights, settings, samples, [*settings.ignored_patterns, *matmuls]), target)
+    finally:
+        for part in (weights, weights.with_suffix(".bin")):
+            part.unlink(missing_ok=True)
+
+
+def notebook(source: Path, target: Path, settings: Quantization, samples: Samples) -> None:
+    """The OpenVINO notebooks' way: weights and activations of the float model at once."""
+    _save(_quantize_activations(source, settings, samples, settings.ignored_patterns), target)
+
+
+def none(source: Path, target: Path, settings: Quantization, samples: Samples) -> None:
+    """The FP16 IR as it is: compared with itself it shows what the measurement scatters."""
+    from stages.lib import manifest
+
+    for suffix in (".xml", ".bin"):
+        manifest.link(source.with_suffix(suffix), target.with_suffix(suffix))
+
+
+SCHEMES = {
+    "weights_first": Scheme(weights_first, needs_samples=True),
+    "weights_only": Scheme(weights_only, needs_samples=False),
+    "hybrid": Scheme(hybrid, needs_samples=True),
+    "notebook": Scheme(notebook, needs_samples=True),
+    "none": Scheme(none, needs_samples=False),
+}
+
+
+def require_float(model: ov.Model, source: Path) -> None:
+    """Quantizing twice would lose quality silently or fail obscurely."""
+    counts = ir.count_operations(model)
+    found = {name: counts[name] for name in ("fake_quantize", "int8_constants", "int4_constants") if counts[name]}
+    if found:
+        raise ValueError(
+            f"{source} is quantized already ({', '.join(f'{count} {name}' for name, count in found.items())}): "
+            "only an FP16 IR can be quantized, run 'dvc repro -f export' for this model"
+        )
+
+
+def check_patterns(model: ov.Model, patterns: list[str]) -> None:
+    """Every pattern of quantization.ignored_patterns must match the beginning of some operation's name, as in NNCF."""
+    names = [operation.get_friendly_name() for operation in model.get_ops()]
+    for pattern in patterns:
+        try:
+            matches = any(re.match(pattern, name) for name in names)
+        except re.error as error:
+            raise ValueError(f"quantization.ignored_patterns: {pattern!r} is not a pattern: {error}") from error
+        if not matches:
+            heavy = [name for name in names if name.endswith(("/Convolution", "/MatMul"))]
+            raise ValueError(
+                f"quantization.ignored_patterns: {pattern!r} matches no operation; they are like {', '.join(heavy[:2])}"
+            )
+
+
+def _compress(source: Path, settings: Quantization, ignored: nncf.IgnoredScope) -> ov.Model:
+    import nncf
+
+    mode = nncf.CompressWeightsMode[(settings.weights or "int8_sym").upper()]
+    grouped = {"ratio": settings.ratio, "group_size": settings.group_size} if mode.name.startswith("INT4") else {}
+    return nncf.compress_weights(ir.read(source), mode=mode, ignored_scope=ignored, **grouped)
+
+
+def _quantize_activations(source: Path, settings: Quantization, samples: Samples, ignored: list[str]) -> ov.Model:
+    """NNCF's post-training quantization; weights that are compressed already stay as they are."""
+    import nncf
+
+    off = nncf.AdvancedSmoothQuantParameters(convolution=-1, matmul=-1)
+    advanced = nncf.AdvancedQuantizationParameters(
+        overflow_fix=nncf.OverflowFix.DISABLE,  # for processors without VNNI, where 8-bit sums overflow 16 bits
+        disable_bias_correction=not settings.bias_correction,
+        **({} if settings.smooth_quant else {"smooth_quant_alphas": off}),
+    )
+    return nncf.quantize(
+        ir.read(source),
+        nncf.Dataset(samples),
+        model_type=nncf.ModelType.TRANSFORMER,
+        subset_size=settings.samples,
+        ignored_scope=nncf.IgnoredScope(patterns=list(ignored)),
+        advanced_parameters=advanced,
+    )
+
+
+def _weighted_matmuls(model: ov.Model) -> list[str]:
+    """Matrix products with stored weights, unlike those of attention."""
+    matmuls = [operation for operation in model.get_ops() if operation.get_type_name() == "MatMul"]
+    return [operation.get_friendly_name() for operation in matmuls if _is_stored(operation.input_value(1).get_node())]
+
+
+def _is_stored(node: Any) -> bool:
+    """Whether a value is a constant, perhaps decompressed: Multiply(Convert(constant), scale)."""
+    if node.get_type_name() == "Constant":
+        return True
+    inner = node.get_type_name() in ("Convert", "Multiply", "Subtract", "Reshape")
+    return inner and _is_stored(node.input_value(0).get_node())
+
+
+def _save(model: ov.Model, target: Path) -> None:
+    import openvino as ov
+
+    ov.save_model(model, target)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """NNCF without its log and its progress bars, which it prints to stdout; errors still come through."""
+    os.environ.setdefault("NNCF_TELEMETRY", "0")
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield

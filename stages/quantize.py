@@ -1,0 +1,92 @@
+"""Stage `quantize`: the UNet of an FP16 pipeline becomes INT8, the rest of the pipeline stays as it is.
+
+Consumes artifacts/ir/<model>/fp16 and artifacts/calibration/<model>; produces artifacts/ir/<model>/<quantization.name>,
+a complete pipeline folder whose other files are hard links, with counts and sizes in its manifest. Runs no pipeline:
+that the INT8 operations execute is shown by the benchmark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stages.lib import config, ir, manifest, recorder, schemes
+
+if TYPE_CHECKING:
+    from stages.lib.config import Quantization
+
+READS = ("quantization",)
+UNET = Path("unet/openvino_model.xml")
+
+
+def quantize(model: str, settings: Quantization, root: Path = Path(".")) -> dict:
+    """Write artifacts/ir/<model>/<settings.name> and return its manifest."""
+    source, target = root / "artifacts/ir" / model / "fp16", root / "artifacts/ir" / model / settings.name
+    _check_name(settings.name)
+    files = manifest.verify(source, rerun=f"export@{model}")["files"]
+    samples = _samples(root / "artifacts/calibration" / model, model, settings)
+    inputs = {"ir": manifest.digest(source)} | ({"calibration": manifest.digest(samples.folder)} if samples else {})
+    with manifest.whole(target) as folder:
+        for name in files:
+            if Path(name) not in (UNET, UNET.with_suffix(".bin")):
+                manifest.link(source / name, folder / name)
+        schemes.quantize_unet(source / UNET, folder / UNET, settings, samples or ())
+        facts = _facts(source / UNET, folder / UNET) | {"scheme": settings.scheme, "samples": len(samples or ())}
+        described = config.as_dict(settings)
+        return manifest.write(folder, stage="quantize", inputs=inputs, settings=described, facts=facts)
+
+
+def main(argv: list[str] | None = None) -> None:
+    with config.main_guard():
+        model, overrides = config.arguments("quantize", argv)
+        facts = quantize(model, config.load(READS, model, overrides).quantization)["facts"]
+        print(
+            f"quantize {model}: UNet {facts['unet_fp16_mb']:.2f} -> {facts['unet_mb']:.2f} MB "
+            f"({facts['unet_size_ratio']:.3f} of FP16), {facts['operations']['fake_quantize']} FakeQuantize operations"
+        )
+
+
+class _Samples:
+    """Recorded UNet inputs, read from their shards every time they are gone through, with a progress bar."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.folder, self.count = folder, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[recorder.Sample]:
+        from tqdm import tqdm
+
+        samples = recorder.load_samples(self.folder, self.count)
+        return iter(tqdm(samples, total=self.count, desc="quantize", unit="sample", disable=None, leave=False))
+
+
+def _samples(folder: Path, model: str, settings: Quantization) -> _Samples | None:
+    if not schemes.SCHEMES[settings.scheme].needs_samples:
+        return None
+    if settings.samples < 1:
+        raise ValueError(f"quantization.samples must be >= 1 for scheme {settings.scheme!r}, got {settings.samples}")
+    recorded = manifest.verify(folder, rerun=f"calibrate@{model}")["facts"]["samples"]
+    return _Samples(folder, min(settings.samples, recorded))
+
+
+def _facts(before: Path, after: Path) -> dict:
+    sizes = ir.size_mb(before), ir.size_mb(after)
+    return {
+        "precision": after.parents[1].name.removeprefix(".").split(".partial-")[0],
+        "operations": ir.count_operations(ir.read(after)),
+        "unet_fp16_mb": sizes[0],
+        "unet_mb": sizes[1],
+        "unet_size_ratio": round(sizes[1] / sizes[0], 4),
+    }
+
+
+def _check_name(name: str) -> None:
+    if name == "fp16" or Path(name).name != name or name.startswith("."):
+        raise ValueError(f"quantization.name must be a folder name other than 'fp16', got {name!r}")
+
+
+if __name__ == "__main__":
+    main()
