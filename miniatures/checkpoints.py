@@ -71,8 +71,8 @@ def write_lora(folder: Path, unet: Any) -> None:
     """The adapter of a UNet that carries one, as `segmind/Segmind-VegaRT` is published."""
     import torch
     from diffusers import StableDiffusionXLPipeline
-    from diffusers.utils import convert_state_dict_to_diffusers
     from peft.utils import get_peft_model_state_dict
 
-    layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(unet.to(torch.float16)))
+    # Not renamed by diffusers' convert_state_dict_to_diffusers: that mixes two styles, and its loader drops one.
+    layers = get_peft_model_state_dict(unet.to(torch.float16))
     StableDiffusionXLPipeline.save_lora_weights(folder, unet_lora_layers=layers, safe_serialization=True)

@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
         model, overrides = config.arguments("quantize", argv)
         facts = quantize(model, config.load(READS, model, overrides).quantization)["facts"]
         print(
-            f"quantize {model}: UNet {facts['unet_fp16_mb']:.2f} -> {facts['unet_mb']:.2f} MB "
+            f"quantize {model}: UNet weights {facts['unet_fp16_mb']:.2f} -> {facts['unet_mb']:.2f} MB "
             f"({facts['unet_size_ratio']:.3f} of FP16), {facts['operations']['fake_quantize']} FakeQuantize operations"
         )
 
@@ -73,13 +73,14 @@ def _samples(folder: Path, model: str, settings: Quantization) -> _Samples | Non
 
 
 def _facts(before: Path, after: Path) -> dict:
-    sizes = ir.size_mb(before), ir.size_mb(after)
+    sizes = ir.weights_mb(before), ir.weights_mb(after)
     return {
         "precision": after.parents[1].name.removeprefix(".").split(".partial-")[0],
         "operations": ir.count_operations(ir.read(after)),
         "unet_fp16_mb": sizes[0],
         "unet_mb": sizes[1],
         "unet_size_ratio": round(sizes[1] / sizes[0], 4),
+        "unet_graph_mb": ir.graph_mb(after),
     }
 
 

@@ -27,6 +27,7 @@ MODELS = {
 }
 SAMPLERS = {"lcm": {"scheduler": "LCMScheduler", "guidance": 8.0}}
 PRECISION_KEYS = {
+    "unet_graph_mb",
     "unet_size_mb", "total_size_mb", "load_s", "peak_rss_mb", "text_encoders_s", "unet_step_s", "vae_decode_s",
     "image_s", "unet_gops", "unet_share_of_peak", "int8_operations", "executed_int8", "speedup_step", "speedup_image",
     "sqnr_db", "trajectory_cosine", "psnr_db", "ssim", "clip_score", "clip_similarity", "worst_prompt", "tasks",

@@ -66,7 +66,7 @@ def test_the_settings_of_the_command_line_reach_the_result(clone: Path) -> None:
 
 def test_int8_is_executed_and_halves_the_unet(clone: Path) -> None:
     before, after = (metrics(clone)["precisions"][name] for name in ("fp16", "int8"))
-    assert after["executed_int8"] is True
+    assert after["executed_int8"] > 0
     assert after["int8_operations"] > 0 == before["int8_operations"]
     assert after["unet_size_mb"] <= 0.55 * before["unet_size_mb"]
 

@@ -29,10 +29,12 @@ class Reference:
 
 def static_figures(folder: Path, pipeline: Any) -> dict[str, Any]:
     """Sizes, the operations in the IR, and what the compiled UNet says of itself."""
-    operations = irs.count_operations(irs.read(folder / "unet" / "openvino_model.xml"))
+    unet = folder / "unet" / "openvino_model.xml"
+    operations = irs.count_operations(irs.read(unet))
     executed = irs.executed_precisions(pipeline.unet.request)
     return {
-        "unet_size_mb": irs.size_mb(folder / "unet" / "openvino_model.xml"),
+        "unet_size_mb": irs.weights_mb(unet),
+        "unet_graph_mb": irs.graph_mb(unet),
         "total_size_mb": irs.size_mb(folder),
         "int8_operations": operations["fake_quantize"],
         "executed_int8": sum(count for name, count in executed.items() if name in ("i8", "u8")),

@@ -107,6 +107,16 @@ def multiply_accumulates(model: ov.Model, inputs: dict[str, tuple[int, ...]]) ->
     return sum(_macs(operation) for operation in fixed.get_ordered_ops())
 
 
+def weights_mb(xml: Path) -> float:
+    """MB (1e6 bytes) of an IR's weights: its `.bin`, the figure that OpenVINO's notebooks publish as a model's size."""
+    return xml.with_suffix(".bin").stat().st_size / 1e6
+
+
+def graph_mb(xml: Path) -> float:
+    """MB (1e6 bytes) of an IR's graph: its `.xml`. Next to nothing of a real UNet, a third of a miniature's."""
+    return xml.stat().st_size / 1e6
+
+
 def size_mb(folder_or_xml: Path) -> float:
     """MB (1e6 bytes) on disk of a folder's files together, or of one IR: its `.xml` and its `.bin`."""
     if folder_or_xml.is_dir():

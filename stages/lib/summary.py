@@ -89,7 +89,7 @@ def columns(found: list[Result]) -> list[Column]:
     largest = results.largest(found)
     against = largest.title if largest else "the largest"
     return [
-        Column("UNet", "size on disk, 1 MB = 1e6 bytes", lambda r, p, _: in_mb(r.figure(p, "unet_size_mb"))),
+        Column("UNet", "its weights on disk, 1 MB = 1e6 bytes", lambda r, p, _: in_mb(r.figure(p, "unet_size_mb"))),
         Column("smaller", "FP16 size / this size", lambda r, p, _: times(r.smaller()) if p != BEFORE else DASH),
         Column("step", "one UNet step, median", lambda r, p, _: duration(r.figure(p, "unet_step_s", "median"))),
         Column(
