@@ -32,7 +32,8 @@ def quantize(model: str, settings: Quantization, root: Path = Path(".")) -> dict
             if Path(name) not in (UNET, UNET.with_suffix(".bin")):
                 manifest.link(source / name, folder / name)
         schemes.quantize_unet(source / UNET, folder / UNET, settings, samples or ())
-        facts = _facts(source / UNET, folder / UNET) | {"scheme": settings.scheme, "samples": len(samples or ())}
+        facts = _facts(source / UNET, folder / UNET)
+        facts |= {"precision": settings.name, "scheme": settings.scheme, "samples": len(samples or ())}
         described = config.as_dict(settings)
         return manifest.write(folder, stage="quantize", inputs=inputs, settings=described, facts=facts)
 
@@ -75,7 +76,6 @@ def _samples(folder: Path, model: str, settings: Quantization) -> _Samples | Non
 def _facts(before: Path, after: Path) -> dict:
     sizes = ir.weights_mb(before), ir.weights_mb(after)
     return {
-        "precision": after.parents[1].name.removeprefix(".").split(".partial-")[0],
         "operations": ir.count_operations(ir.read(after)),
         "unet_fp16_mb": sizes[0],
         "unet_mb": sizes[1],

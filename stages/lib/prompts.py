@@ -82,7 +82,9 @@ def _embedded(settings: config.Prompts) -> list[tuple[str, Any, str]]:
     if not path.is_file():
         raise FileNotFoundError(f"prompts.file {settings.file!r} is missing: name JSON Lines with id, text and split")
     with tempfile.TemporaryDirectory() as scratch:
-        options = {"data_files": str(path), "encoding_errors": "replace", "cache_dir": scratch}
+        # By another name than "utf-8", for which `datasets` leaves the decoding, and its errors, to Arrow.
+        decoding = {"encoding": "utf8", "encoding_errors": "replace"}
+        options = {"data_files": str(path), "cache_dir": scratch} | decoding
         rows = list(_datasets().load_dataset("json", split="train", streaming=True, **options))
     return [(_checked(row, path, "id"), _checked(row, path, settings.column), _part(row, path)) for row in rows]
 

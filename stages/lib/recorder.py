@@ -42,7 +42,7 @@ class _Recorder:
 
     def __call__(self, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
         if self._keep(self._step):
-            self.samples.append({name: np.array(value, copy=True) for name, value in inputs.items()})
+            self.samples.append({name: np.asarray(value).copy() for name, value in inputs.items()})
         self._step += 1
         return self._request(inputs, *args, **options)
 
@@ -72,7 +72,7 @@ def save_shard(path: Path, samples: list[Sample], notes: dict[str, str]) -> None
 
     tensors = {f"{number:03d}/{name}": value for number, sample in enumerate(samples) for name, value in sample.items()}
     partial = path.with_suffix(".partial")
-    save_file({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}, partial, metadata=notes)
+    save_file({name: tensors[name].copy(order="C") for name in sorted(tensors)}, partial, metadata=notes)
     os.replace(partial, path)
 
 

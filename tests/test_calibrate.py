@@ -1,0 +1,142 @@
+"""Calibration records the model's own steps, and goes on after a kill as if nothing had happened."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.calibrate import calibrate
+from stages.lib import manifest, recorder
+from stages.lib.config import Calibration, Model, Prompts, Settings
+from tests.tiny_ir import CPU, part, sampler, tiny_ir
+
+PROMPTS = Path("stages/data/prompts/emoji.jsonl").resolve()
+COUNT = 3
+
+
+def settings(key: str = "base", *, seed: int = 0, **how) -> Settings:
+    prompts = {"repo": None, "revision": None, "subset": None, "split": None, "column": "text"}
+    role = "refiner" if key == "refiner" else "base"
+    return part(
+        Settings,
+        model_key=key,
+        model=part(Model, role=role, base="base" if role == "refiner" else key, sampler=sampler(**how)),
+        prompts=part(Prompts, name="emoji", source="embedded", file=str(PROMPTS), seed=0, **prompts),
+        calibration=part(Calibration, prompts=COUNT, steps_per_prompt=2, seed=seed),
+        device=CPU,
+    )
+
+
+def make_root(folder: Path, *models: str) -> Path:
+    for model in models:
+        target = folder / "artifacts/ir" / model / "fp16"
+        shutil.copytree(tiny_ir(model), target, copy_function=os.link)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return make_root(tmp_path, "base")
+
+
+def recorded(root: Path, model: str) -> list[recorder.Sample]:
+    return list(recorder.load_samples(root / "artifacts/calibration" / model, 99))
+
+
+def test_a_base_is_recorded_with_its_guidance_at_its_own_steps(root: Path) -> None:
+    facts = calibrate(settings(steps=6), root)["facts"]
+    assert facts == {"samples": 2 * COUNT, "prompts": COUNT, "truncated": facts["truncated"]}
+    samples = recorded(root, "base")
+    assert {sample["sample"].shape for sample in samples} == {(2, 4, 16, 16)}  # guidance doubles the batch
+    assert set(samples[0]) == {"sample", "timestep", "encoder_hidden_states", "text_embeds", "time_ids"}
+    assert len({float(sample["timestep"].flat[0]) for sample in samples}) == 2 * COUNT  # all six steps of the schedule
+    assert manifest.verify(root / "artifacts/calibration/base", rerun="calibrate@base")["facts"] == facts
+
+
+def test_a_few_step_model_is_recorded_without_doubling_and_with_its_guidance_embedding(tmp_path: Path) -> None:
+    root = make_root(tmp_path, "lcm")
+    calibrate(settings("lcm", scheduler="LCMScheduler", steps=2, guidance=8.0), root)
+    samples = recorded(root, "lcm")
+    assert {sample["sample"].shape[0] for sample in samples} == {1}
+    assert {sample["timestep_cond"].shape for sample in samples} == {(1, 8)}
+
+
+def test_a_refiner_is_recorded_at_the_last_steps_on_its_bases_latents(tmp_path: Path) -> None:
+    root = make_root(tmp_path, "base", "refiner")
+    calibrate(settings("refiner", steps=10), root)
+    samples = recorded(root, "refiner")
+    assert {sample["time_ids"].shape for sample in samples} == {(2, 5)}
+    assert max(float(sample["timestep"].flat[0]) for sample in samples) <= 200
+
+
+KILLED = """
+import os, signal
+from pathlib import Path
+from stages.lib import recorder
+from tests.test_calibrate import calibrate, settings
+save, saved = recorder.save_shard, []
+def save_and_die(path, *rest):
+    save(path, *rest)
+    saved.append(path)
+    if len(saved) == 2:
+        path.with_name("00002.partial").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+recorder.save_shard = save_and_die
+calibrate(settings(), Path({root!r}))
+"""
+
+
+def test_a_killed_run_goes_on_after_its_last_whole_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed, undisturbed = make_root(tmp_path / "killed", "base"), make_root(tmp_path / "undisturbed", "base")
+    code = KILLED.format(root=str(killed))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (killed / "artifacts/calibration/base").exists()
+    saved, save = [], recorder.save_shard
+    monkeypatch.setattr(recorder, "save_shard", lambda path, *rest: saved.append(path.name) or save(path, *rest))
+    calibrate(settings(), killed)
+    assert saved == ["00002.safetensors"]
+    calibrate(settings(), undisturbed)
+    both = [contents(folder / "artifacts/calibration/base") for folder in (killed, undisturbed)]
+    assert both[0] == both[1]
+    assert [path.name for path in (killed / "artifacts/calibration").iterdir()] == ["base"]
+
+
+def test_shards_of_other_settings_are_not_used(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved, save = [], recorder.save_shard
+
+    def fail_at_the_second(path: Path, *rest) -> None:
+        if saved:
+            raise KeyboardInterrupt
+        saved.append(path.name)
+        save(path, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(recorder, "save_shard", fail_at_the_second)
+        calibrate(settings(seed=0), root)
+    monkeypatch.setattr(recorder, "save_shard", lambda path, *rest: saved.append(path.name) or save(path, *rest))
+    calibrate(settings(seed=1), root)
+    assert len(saved) == 1 + COUNT
+
+
+def test_two_runs_at_once_do_not_mix(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "save_shard", lambda *_: calibrate(settings(), root))
+    with pytest.raises(ValueError, match="another run is calibrating base"):
+        calibrate(settings(), root)
+
+
+def test_a_damaged_ir_is_refused_before_anything_is_recorded(tmp_path: Path) -> None:
+    root = tmp_path
+    shutil.copytree(tiny_ir("base"), root / "artifacts/ir/base/fp16")
+    weights = root / "artifacts/ir/base/fp16/unet/openvino_model.bin"
+    weights.write_bytes(bytes(weights.stat().st_size))
+    with pytest.raises(ValueError, match="openvino_model.bin has other contents.*dvc repro export@base"):
+        calibrate(settings(), root)
