@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import ir
+from stages.lib import ir, tracing
 
 if TYPE_CHECKING:
     import nncf
@@ -36,11 +36,12 @@ class Scheme:
 def quantize_unet(source: Path, target: Path, settings: Quantization, samples: Samples = ()) -> None:
     """Write the IR `target` (.xml, with its .bin beside it) quantized out of `source` in the way `settings` name.
 
-    Raises ValueError if `source` is quantized already, or if an ignored pattern names no operation.
+    Raises ValueError if `source` is quantized already, or if an ignored pattern or type names no operation.
     """
     model = ir.read(source)
     require_float(model, source)
     check_patterns(model, settings.ignored_patterns)
+    check_types(model, settings.ignored_types)
     del model  # a scheme reads its own: memory is what the large ones lack
     target.parent.mkdir(parents=True, exist_ok=True)
     with _quiet():
@@ -128,6 +129,16 @@ def check_patterns(model: ov.Model, patterns: list[str]) -> None:
             )
 
 
+def check_types(model: ov.Model, types: list[str]) -> None:
+    """Every type of quantization.ignored_types must be that of some operation."""
+    present = {operation.get_type_name() for operation in model.get_ops()}
+    for name in types:
+        if name not in present:
+            raise ValueError(
+                f"quantization.ignored_types: no operation is a {name!r}; there are {', '.join(sorted(present))}"
+            )
+
+
 def _compress(source: Path, settings: Quantization, ignored: nncf.IgnoredScope) -> ov.Model:
     import nncf
 
@@ -151,7 +162,7 @@ def _quantize_activations(source: Path, settings: Quantization, samples: Samples
         nncf.Dataset(samples),
         model_type=nncf.ModelType.TRANSFORMER,
         subset_size=settings.samples,
-        ignored_scope=nncf.IgnoredScope(patterns=list(ignored)),
+        ignored_scope=nncf.IgnoredScope(patterns=list(ignored), types=list(settings.ignored_types)),
         advanced_parameters=advanced,
     )
 
@@ -173,6 +184,7 @@ def _is_stored(node: Any) -> bool:
 def _save(model: ov.Model, target: Path) -> None:
     import openvino as ov
 
+    tracing.settle_names(model, "unet")
     ov.save_model(model, target)
 
 

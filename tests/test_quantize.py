@@ -1,0 +1,98 @@
+"""The quantized folder is a whole pipeline whose UNet runs in INT8, equal for equal inputs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.calibrate import calibrate
+from stages.lib import ir, manifest, pipelines
+from stages.quantize import quantize
+from tests import test_calibrate
+from tests.test_schemes import settings as scheme_settings
+from tests.tiny_ir import CPU, sampler, tiny_ir
+
+
+def settings(scheme: str = "weights_first", **changes):
+    return scheme_settings(scheme, **{"name": "int8", "ignored_patterns": [".*conv_in.*", ".*conv_out.*"]} | changes)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An IR, what was recorded on it, and its INT8."""
+    root = test_calibrate.make_root(tmp_path_factory.mktemp("root"), "base")
+    calibrate(test_calibrate.settings(), root)
+    quantize("base", settings(), root)
+    return root
+
+
+def int8(root: Path) -> Path:
+    return root / "artifacts/ir/base/int8"
+
+
+def test_the_manifest_tells_what_was_done(root: Path) -> None:
+    facts = manifest.verify(int8(root), rerun="quantize@base")["facts"]
+    assert (facts["precision"], facts["scheme"], facts["samples"]) == ("int8", "weights_first", 4)
+    assert facts["operations"]["fake_quantize"] > 0
+    assert facts["operations"]["int8_constants"] > 0
+    assert 0 < facts["unet_mb"] < facts["unet_fp16_mb"]
+
+
+def test_int8_is_executed(root: Path) -> None:
+    executed = ir.executed_precisions(ir.compile(int8(root) / "unet/openvino_model.xml", CPU))
+    assert executed["i8"] > sum(executed.values()) / 2
+
+
+def test_the_folder_draws_a_picture_as_the_float_one_does(root: Path) -> None:
+    pipeline = pipelines.load(int8(root), "text-to-image", sampler(), CPU)
+    assert pipelines.generate(pipeline, "red", sampler(), 0).size == (32, 32)
+
+
+def test_all_but_the_unet_is_linked_and_the_float_unet_is_untouched(root: Path) -> None:
+    source = root / "artifacts/ir/base/fp16"
+    files = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
+    assert files == {path.relative_to(int8(root)) for path in int8(root).rglob("*") if path.is_file()}
+    changed = {path.as_posix() for path in files if not (source / path).samefile(int8(root) / path)}
+    assert changed == {"manifest.json", "unet/openvino_model.xml", "unet/openvino_model.bin"}
+    manifest.verify(tiny_ir("base"), rerun="export@base")
+
+
+def test_another_process_writes_the_same_bytes(root: Path) -> None:
+    before = [(int8(root) / name).read_bytes() for name in ("manifest.json", "unet/openvino_model.xml")]
+    code = f"from tests.test_quantize import *\nquantize('base', settings(), Path({str(root)!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert before == [(int8(root) / name).read_bytes() for name in ("manifest.json", "unet/openvino_model.xml")]
+
+
+def test_without_a_scheme_the_unet_is_a_link(root: Path) -> None:
+    quantize("base", settings("none", name="none", samples=0), root)
+    name = "unet/openvino_model.bin"
+    assert (root / "artifacts/ir/base/none" / name).samefile(root / "artifacts/ir/base/fp16" / name)
+
+
+@pytest.mark.parametrize("name", ["fp16", "../fp16", ".hidden"])
+def test_the_float_folder_cannot_be_written_over(root: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="quantization.name must be a folder name other than 'fp16'"):
+        quantize("base", settings(name=name), root)
+
+
+def test_a_scheme_with_data_wants_samples(root: Path) -> None:
+    with pytest.raises(ValueError, match="quantization.samples must be >= 1 for scheme 'weights_first', got 0"):
+        quantize("base", settings(samples=0), root)
+
+
+def test_missing_calibration_names_the_stage_to_run(tmp_path: Path) -> None:
+    root = test_calibrate.make_root(tmp_path, "base")
+    with pytest.raises(FileNotFoundError, match="run 'dvc repro calibrate@base'"):
+        quantize("base", settings(), root)
+
+
+def test_a_failed_run_leaves_nothing_behind(root: Path) -> None:
+    with pytest.raises(ValueError, match="matches no operation"):
+        quantize("base", settings(name="bad", ignored_patterns=["absent"]), root)
+    assert sorted(path.name for path in (root / "artifacts/ir/base").iterdir() if "none" not in path.name) == [
+        "fp16",
+        "int8",
+    ]
