@@ -129,6 +129,7 @@ class Quantization(Part):
     group_size: Annotated[int, Range(-1, 4096)]
     ratio: Annotated[float, Range(0, 1)]
     ignored_patterns: list[str]
+    ignored_types: list[str]
     smooth_quant: bool
     bias_correction: bool
 
