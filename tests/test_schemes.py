@@ -14,8 +14,8 @@ from tests.tiny_ir import part
 
 def settings(scheme: str, **changes) -> Quantization:
     fields = {"name": "test", "scheme": scheme, "samples": 4, "weights": "int8_sym", "group_size": -1, "ratio": 1.0}
-    switches = {"ignored_patterns": ["conv_in"], "smooth_quant": False, "bias_correction": False}
-    return part(Quantization, **fields | switches | changes)
+    ignored = {"ignored_patterns": ["conv_in"], "ignored_types": []}
+    return part(Quantization, **fields | ignored | {"smooth_quant": False, "bias_correction": False} | changes)
 
 
 def float_ir(folder: Path) -> Path:
@@ -103,6 +103,21 @@ def test_what_is_quantized_already_is_refused(source: Path, tmp_path: Path) -> N
 def test_an_ignored_pattern_that_matches_nothing_is_named(source: Path, pattern: str, message: str) -> None:
     wrong = settings("weights_first", ignored_patterns=["conv_in", pattern])
     with pytest.raises(ValueError, match=message.replace("(", r"\(").replace(".*", r"\.\*")):
+        schemes.quantize_unet(source, source.with_name("out.xml"), wrong, samples())
+
+
+def test_operations_of_an_ignored_type_stay_without_quantizers(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out/m.xml"
+    schemes.quantize_unet(source, target, settings("weights_first", ignored_types=["MatMul"]), samples())
+    operations = ir.read(target).get_ops()
+    before = [node.input_value(0).get_node().get_type_name() for node in operations if node.get_type_name() == "MatMul"]
+    assert len(before) == 2 and "FakeQuantize" not in before
+    assert ir.count_operations(ir.read(target))["fake_quantize"] > 0
+
+
+def test_an_ignored_type_that_is_absent_is_named(source: Path) -> None:
+    wrong = settings("weights_first", ignored_types=["MatMull"])
+    with pytest.raises(ValueError, match="no operation of type 'MatMull'; it has .*MatMul"):
         schemes.quantize_unet(source, source.with_name("out.xml"), wrong, samples())
 
 

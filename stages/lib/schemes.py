@@ -135,7 +135,7 @@ def check_types(model: ov.Model, types: list[str]) -> None:
     for name in types:
         if name not in present:
             raise ValueError(
-                f"quantization.ignored_types: no operation is a {name!r}; there are {', '.join(sorted(present))}"
+                f"quantization.ignored_types: no operation of type {name!r}; it has {', '.join(sorted(present))}"
             )
 
 
