@@ -5,8 +5,11 @@ Runs in a copy of the working tree without cache, as on a fresh machine: every s
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -92,7 +95,11 @@ def test_pictures_stand_on_the_background_that_the_prompt_asks_for(clone: Path) 
 
 def test_the_page_shows_the_model(clone: Path) -> None:
     page = (clone / "reports/index.html").read_text()
-    assert "mini-Vega" in page and "data:image/png;base64," in page
+    assert "mini-Vega" in page
+    embedded = re.findall(r"data:image/webp;base64,([A-Za-z0-9+/=]+)", page)
+    assert embedded
+    for encoded in embedded:
+        Image.open(io.BytesIO(base64.b64decode(encoded))).load()
 
 
 def test_a_second_run_has_nothing_to_do(clone: Path) -> None:
@@ -111,5 +118,5 @@ def test_a_misspelt_override_is_refused_by_name(clone: Path) -> None:
         text=True,
     )
     assert run.returncode == 2
-    assert "benchmark.promts" in run.stderr and "benchmark.prompts" in run.stderr
+    assert "benchmark.promts is not a setting (did you mean prompts?)" in run.stderr
     assert "Traceback" not in run.stderr

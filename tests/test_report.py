@@ -69,7 +69,7 @@ def test_a_comparison_has_two_lines_per_model_and_ratios_computed_by_hand(folder
     found = read(folder)
     assert len(summary.comparison(found)) == 2 * len(MODELS)
     row = cells(found, "mini-Vega", "int8")
-    assert row["size on disk, 1 MB = 1e6 bytes"] == "2.19 MB"  # 4.3 / 1.96
+    assert row["its weights on disk, 1 MB = 1e6 bytes"] == "2.19 MB"  # 4.3 / 1.96
     assert row["FP16 size / this size"] == "1.96×"
     assert row["one UNet step, median"] == "8.01 ms"  # 11.3 / 1.41
     assert row["of a step against FP16, with the 95 % interval"] == "1.41× (1.37–1.46)"
