@@ -21,6 +21,9 @@ $(INSTALLED): pyproject.toml
 repro: install  ## run the pipeline: checkpoints to reports/index.html
 	dvc repro
 
+readme: repro  ## refresh the README's table and its picture
+	python -m stages.compare --readme
+
 params: install  ## compose params.yaml out of conf/
 	python -m stages.lib.config
 
@@ -33,4 +36,4 @@ lint: install  ## check style
 clean:  ## remove the virtual environment and what the pipeline made
 	rm -rf $(VENV) artifacts/checkpoints artifacts/ir artifacts/calibration .dvc/cache .dvc/tmp
 
-.PHONY: help install repro params test lint clean
+.PHONY: help install repro readme params test lint clean

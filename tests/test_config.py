@@ -140,7 +140,7 @@ def test_overrides_change_this_run_only(params: Path) -> None:
         ("benchmark.prompts=", r"benchmark\.prompts must be a whole number, got None"),
         ("benchmark.strength=0", r"benchmark\.strength must be above 0 and at most 1, got 0"),
         ("benchmark.strength=.nan", r"benchmark\.strength must be above 0 and at most 1, got nan"),
-        ("benchmark=3", r"benchmark must hold prompts, .*, got 3"),
+        ("benchmark=3", r"benchmark is a group: set benchmark\.prompts, .*or compose another.*-S benchmark=3"),
         ("benchmark.steps", r"override 'benchmark\.steps' must look like key=value"),
         ("model.mini-vega.sampler.scheduler=EulerScheduler", r"sampler\.scheduler must be one of DDIM.*mean Euler"),
         ("model.mini-vega.sampler.size=65", r"model\.mini-vega\.sampler\.size must be a multiple of 8 pixels, got 65"),

@@ -117,9 +117,13 @@ def _apply(params: dict[str, Any], override: str, declared: list[str]) -> None:
     if not any(key == entry or key.startswith(entry + ".") for entry in declared):
         raise ValueError(f"{key} has no effect here: this stage reads {', '.join(declared) or 'no settings'}")
     try:
-        parent[last] = yaml.safe_load(text)
+        value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"{key}: {text!r} is not YAML") from error
+    if isinstance(node, dict) and not isinstance(value, dict):
+        inside = ", ".join(f"{key}.{name}" for name in node)
+        raise ValueError(f"{key} is a group: set {inside}, or compose another one by `dvc exp run -S {key}={text}`")
+    parent[last] = value
 
 
 def _select(params: dict[str, Any], declared: list[str], model: str | None) -> Settings:
