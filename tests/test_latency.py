@@ -41,6 +41,13 @@ def test_warm_up_is_not_counted_and_turns_alternate():
     assert order == ["a", "b"] * 3
 
 
+def test_a_short_call_runs_once_untimed_before_it_is_timed():
+    clock = Clock()
+    calls = {"short": clock.taking(0.1, 9, 0.1, 9, 0.1), "long": clock.taking(2, 3, 4)}
+    seconds = latency.interleaved(calls, repetitions=2, warmup=1, prime_below_s=1.0, clock=clock)
+    assert seconds == {"short": [pytest.approx(0.1)] * 2, "long": [3, 4]}
+
+
 def test_short_calls_are_repeated_until_enough_is_measured():
     clock = Clock()
     seconds = latency.interleaved(
