@@ -38,14 +38,14 @@ def compare(settings: Any) -> list[results.Result]:
 
 
 def refresh_readme(settings: Any) -> list[results.Result]:
-    """Put the table between the README's markers and draw reports/readme/grid.png, both to be committed."""
+    """Put the table between the README's markers and draw reports/readme/grid.webp, both to be committed."""
     found = results.read(settings.models, settings.quantization.name)
     text = README.read_text(encoding="utf-8")
     if not TABLE.search(text):
         raise ValueError(f"{README} has no lines '<!-- table -->' and '<!-- /table -->' to put the table between")
     table = summary.markdown(found)
     with manifest.whole(REPORTS / "readme") as folder:
-        pictures.draw(grids.both_precisions(found), README_CELL).save(folder / "grid.png", optimize=True)
+        pictures.draw(grids.both_precisions(found), README_CELL).save(folder / "grid.webp", quality=90, method=6)
     write_whole(README, TABLE.sub(lambda match: f"{match[1]}{table}\n{match[2]}", text, count=1))
     return found
 

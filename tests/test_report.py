@@ -271,7 +271,7 @@ def test_the_readme_gets_its_table_and_picture(tmp_path, monkeypatch):
     lines = readme.read_text().splitlines()
     assert lines[:2] == ["before", "<!-- table -->"] and lines[-2:] == ["<!-- /table -->", "after"]
     assert len(lines) == 4 + 2 + len(MODELS) and len({line.count("|") for line in lines[2:-2]}) == 1
-    assert (tmp_path / "reports/readme/grid.png").is_file()
+    assert (tmp_path / "reports/readme/grid.webp").is_file()
     readme.write_text("no markers")
     with pytest.raises(SystemExit):
         run_compare(tmp_path, monkeypatch, "--readme")
