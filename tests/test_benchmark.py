@@ -211,6 +211,7 @@ def test_a_flipped_byte_in_the_quantized_weights_fails_before_anything_runs(fold
     assert not Path("reports/benchmark/base").exists()
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
 def test_a_model_that_computes_nonsense_is_named_with_precision_and_seed(folder):
     unet = Path("artifacts/ir/base/fp16/unet")
     constants = re.findall(
