@@ -101,8 +101,21 @@ def build_text_encoders(vocabulary: int, end_token: int) -> tuple[Any, Any]:
     )
 
 
-def build_tokenizer(captions: list[str], folder: Path) -> Any:
-    """CLIP's tokenizer with a byte-pair vocabulary learnt from `captions`, written to and loaded from `folder`."""
+def tokenizer(captions: list[str], folder: Path) -> Any:
+    """The tokenizer in `folder`; where there is none yet, one with a vocabulary learnt from `captions`.
+
+    Which of two equally frequent pairs gets the lower id is chance, and the text encoders know only the ids that they
+    were trained with: it is built once, and every later run and every other process loads it.
+    """
+    from transformers import CLIPTokenizer
+
+    if not (folder / "tokenizer_config.json").exists():
+        build_tokenizer(captions, folder)
+    return CLIPTokenizer.from_pretrained(folder)
+
+
+def build_tokenizer(captions: list[str], folder: Path) -> None:
+    """Write CLIP's tokenizer with a byte-pair vocabulary learnt from `captions` to `folder`."""
     import json
 
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -134,4 +147,3 @@ def build_tokenizer(captions: list[str], folder: Path) -> Any:
         str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=TOKENS, pad_token="<|endoftext|>"
     )
     tokenizer.save_pretrained(folder)
-    return tokenizer

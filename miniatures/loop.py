@@ -36,6 +36,19 @@ def join() -> None:
         torch.distributed.init_process_group("gloo")
 
 
+def first_alone(make: Callable[[], Any]) -> Any:
+    """`make()` in process 0, then in the others, which find what it left behind."""
+    import torch
+
+    join()
+    if rank() > 0:
+        torch.distributed.barrier()
+    made = make()
+    if rank() == 0 and workers() > 1:
+        torch.distributed.barrier()
+    return made
+
+
 def average_gradients(parameters: list[Any]) -> None:
     """Replace each gradient by its mean over the processes: one message for all of them."""
     import torch

@@ -20,7 +20,7 @@ from miniatures import architecture, captions, checkpoints, emoji, loop
 
 BATCH = 64 // loop.workers()  # pictures of one process in one step
 DROPPED = 0.1
-REFINED_BELOW = 400  # the refiner learns timesteps under this one
+REFINED_BELOW = 500  # the refiner learns timesteps under this one
 SHARP, BLURRED = 6.0, 2.5  # aesthetic scores: what the pipelines send for the prompt and for the negative prompt
 
 

@@ -15,7 +15,7 @@ from miniatures import architecture, checkpoints, emoji, loop, members, vae
 
 WORK = Path("tmp/miniatures")
 WEIGHTS = Path("miniatures/weights")
-STEPS = {"sdxl": 1000, "ssd-1b": 220, "vega": 220, "sdxl-refiner": 250, "lcm-ssd-1b": 120, "vegart": 120}
+STEPS = {"sdxl": 1000, "ssd-1b": 220, "vega": 220, "sdxl-refiner": 1700, "lcm-ssd-1b": 1200, "vegart": 1200}
 
 
 def half_rounded(module: Any) -> Any:
@@ -31,7 +31,7 @@ class Family:
     def __init__(self, work: Path, steps: dict[str, int]) -> None:
         texts = [emoji.caption(subject, colour) for subject in emoji.subjects() for colour in emoji.COLOURS]
         self.work, self.steps, self.parts = work, steps, {}
-        self.tokenizer = architecture.build_tokenizer(texts, work / "tokenizer")
+        self.tokenizer = loop.first_alone(lambda: architecture.tokenizer(texts, work / "tokenizer"))
 
     def part(self, name: str, make: Any) -> Any:
         if name not in self.parts:
