@@ -270,9 +270,7 @@ def write(target: Path, subject: Subject, metrics: dict[str, Any], runs: dict[st
         entries = [save(folder, subject, run, name) for name, mine in runs.items() for run in mine]
         entries += base_pictures(folder, subject)
         (folder / "images.json").write_text(json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
-    partial = target / ".metrics.json.partial"
-    partial.write_text(json.dumps(metrics, indent=1, ensure_ascii=False) + "\n")
-    partial.replace(target / "metrics.json")
+    manifest.write_text(target / "metrics.json", json.dumps(metrics, indent=1, ensure_ascii=False) + "\n")
 
 
 def save(folder: Path, subject: Subject, run: tasks.Run, precision: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def compare(settings: Any) -> list[results.Result]:
     with manifest.whole(REPORTS / "plots") as folder:
         for name, svg in drawn.items():
             (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
-    write_whole(REPORTS / "index.html", html)
+    manifest.write_text(REPORTS / "index.html", html)
     return found
 
 
@@ -46,7 +46,7 @@ def refresh_readme(settings: Any) -> list[results.Result]:
     table = summary.markdown(found)
     with manifest.whole(REPORTS / "readme") as folder:
         pictures.draw(grids.both_precisions(found), README_CELL).save(folder / "grid.webp", quality=90, method=6)
-    write_whole(README, TABLE.sub(lambda match: f"{match[1]}{table}\n{match[2]}", text, count=1))
+    manifest.write_text(README, TABLE.sub(lambda match: f"{match[1]}{table}\n{match[2]}", text, count=1))
     return found
 
 
@@ -57,13 +57,6 @@ def read_machine() -> dict[str, Any]:
 def cell_size(found: list[results.Result]) -> int:
     """Large pictures are shown larger, as far as a grid stays handy."""
     return max([CELL, *(min(LARGEST_CELL, picture.size) for result in found for picture in result.pictures)])
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Under the final name only when it is complete; never through a link into a cache."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def main(argv: list[str] | None = None) -> None:

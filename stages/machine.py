@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from stages.lib import config
+from stages.lib import config, manifest
 from stages.lib import machine as this
 
 READS: tuple[str, ...] = ()
@@ -21,8 +21,7 @@ def machine(output: Path = OUTPUT) -> dict:
     found = this.describe()
     text = json.dumps(found, indent=2) + "\n"
     if not output.is_file() or output.read_text(encoding="utf-8") != text:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text, encoding="utf-8")
+        manifest.write_text(output, text)
     return found
 
 

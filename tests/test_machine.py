@@ -69,7 +69,6 @@ def test_a_system_that_tells_nothing_is_still_described(tmp_path: Path, monkeypa
     monkeypatch.setattr(machine, "CGROUP", tmp_path)
     found = machine.describe()
     assert found["cpu"] and found["base_ghz"] is None and found["instruction_sets"] == []
-    assert machine.processor_ticks() == (0, 0)
 
 
 def test_cores_and_memory_obey_control_groups(proc: Path) -> None:
@@ -87,15 +86,6 @@ def test_without_limits_the_whole_machine_counts(proc: Path) -> None:
 
     assert machine.memory_gb() == psutil.virtual_memory().total / 1e9
     assert machine.cores() == len(os.sched_getaffinity(0))
-
-
-def test_steal_is_the_share_of_elapsed_ticks(proc: Path) -> None:
-    (proc / "stat").write_text("cpu  10 0 20 60 0 0 0 10 7 7\ncpu0 1 1\n")
-    before = machine.processor_ticks()
-    (proc / "stat").write_text("cpu  40 0 30 100 0 0 0 30 7 7\ncpu0 1 1\n")
-    assert before == (10, 100)
-    assert machine.steal_share(before, machine.processor_ticks()) == 0.2
-    assert machine.steal_share(before, before) == 0.0
 
 
 def test_the_stage_writes_only_what_differs(tmp_path: Path) -> None:

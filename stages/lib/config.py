@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-from stages.lib import checks
+from stages.lib import checks, manifest
 from stages.lib.schema import (  # noqa: F401  (stages import the dataclasses from here)
     SECTIONS,
     Benchmark,
@@ -184,7 +184,7 @@ def main(argv: list[str] | None = None) -> None:
         if PARAMS.is_file() and PARAMS.read_text(encoding="utf-8") == text:
             print(f"{PARAMS} is up to date")
             return
-        PARAMS.write_text(text, encoding="utf-8")
+        manifest.write_text(PARAMS, text)
         print(f"{PARAMS} composed: {', '.join(read()['model'])}")
 
 

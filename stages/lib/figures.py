@@ -37,7 +37,7 @@ def static_figures(folder: Path, pipeline: Any) -> dict[str, Any]:
         "unet_graph_mb": irs.graph_mb(unet),
         "total_size_mb": irs.size_mb(folder),
         "int8_operations": operations["fake_quantize"],
-        "executed_int8": sum(count for name, count in executed.items() if name in ("i8", "u8")),
+        "executed_int8": sum(count for name, count in executed.items() if name in INT8),
         "operations": operations,
         "executed_precisions": executed,
         "effective_properties": irs.effective_properties(pipeline.unet.request),

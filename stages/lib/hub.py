@@ -33,8 +33,7 @@ def _resolve(repo: str, revision: str, record: Path) -> dict:
     known = json.loads(record.read_text()) if record.is_file() else {}
     if revision not in known.get(repo, {}):
         known.setdefault(repo, {})[revision] = _ask(repo, revision)
-        record.parent.mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+        manifest.write_text(record, json.dumps(known, indent=1, sort_keys=True) + "\n")
     entry = known[repo][revision]
     for name in entry["files"]:
         manifest.safe_name(name)

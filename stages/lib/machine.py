@@ -11,9 +11,10 @@ import hashlib
 import json
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from stages.lib import manifest
 
 PROC = Path("/proc")
 CGROUP = Path("/sys/fs/cgroup")
@@ -42,7 +43,7 @@ def describe() -> dict[str, Any]:
         "instruction_sets": instruction_sets(),
         "nominal_gops": nominal_gops(),
         "python": ".".join(platform.python_version_tuple()[:2]),
-        "runtimes": {name: _version(name) for name in RUNTIMES},
+        "runtimes": {name: manifest.version(name) for name in RUNTIMES},
     }
     text = json.dumps(machine, sort_keys=True)
     return {"id": hashlib.sha256(text.encode()).hexdigest()[:12], **machine}
@@ -96,22 +97,6 @@ def load_average() -> float:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 
-def processor_ticks() -> tuple[int, int]:
-    """Clock ticks so far of all cores: (taken by other guests of the host, all). Read before and after, then
-    `steal_share(before, after)`."""
-    try:
-        ticks = [int(word) for word in (PROC / "stat").read_text().splitlines()[0].split()[1:9]]
-    except OSError:
-        return 0, 0
-    return ticks[7], sum(ticks)
-
-
-def steal_share(before: tuple[int, int], after: tuple[int, int]) -> float:
-    """Share of time in [0, 1] that the host gave to others: (10, 100) to (20, 200) is 0.1."""
-    elapsed = after[1] - before[1]
-    return (after[0] - before[0]) / elapsed if elapsed > 0 else 0.0
-
-
 def _cpu_field(name: str) -> str | None:
     """A field of the first processor in /proc/cpuinfo."""
     try:
@@ -158,10 +143,3 @@ def _cgroup_folders() -> list[Path]:
     inner = next((line[3:] for line in lines if line.startswith("0::")), "/").strip("/")
     folder = CGROUP / inner if inner else CGROUP
     return [folder, *(parent for parent in folder.parents if parent == CGROUP or CGROUP in parent.parents)]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

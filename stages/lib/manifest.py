@@ -28,7 +28,7 @@ def write(folder: Path, *, stage: str, inputs: dict[str, str], settings: dict, f
         "inputs": inputs,
         "settings": settings,
         "facts": facts or {},
-        "tools": {tool: _version(tool) for tool in TOOLS},
+        "tools": {tool: version(tool) for tool in TOOLS},
         "files": {name: {"sha256": sha256(folder / name), "size": size(folder / name)} for name in _names(folder)},
     }
     (folder / NAME).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
@@ -107,6 +107,14 @@ def sweep(target: Path) -> None:
             os.close(lock)
 
 
+def write_text(path: Path, text: str) -> None:
+    """A small file under its final name only when it is complete; never through a link into a cache."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
 def link(source: Path, target: Path) -> None:
     """Hard-link a file, or copy it where the file system cannot."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +156,8 @@ def _names(folder: Path) -> list[str]:
     return sorted(name for path in files if (name := path.relative_to(folder).as_posix()) != NAME)
 
 
-def _version(tool: str) -> str | None:
+def version(tool: str) -> str | None:
+    """The installed release of a package, None where it is not installed."""
     try:
         return metadata.version(tool)
     except metadata.PackageNotFoundError:

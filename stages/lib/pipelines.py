@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from stages.lib.config import Device, Sampler
 
-PARTS = ("text_encoder", "text_encoder_2", "unet", "vae_encoder", "vae_decoder")
+PARTS = tuple(component.name for component in components.COMPONENTS)
 CLASSES = {
     "text-to-image": "OVStableDiffusionXLPipeline",
     "image-to-image": "OVStableDiffusionXLImg2ImgPipeline",
@@ -78,9 +78,7 @@ def initial_latents(pipeline: Any, size: int, seed: int) -> Any:
     """Unit normal noise of shape (1, 4, size / 8, size / 8): the generator's first draw, whatever the model."""
     import torch
 
-    side = size // pipeline.vae_scale_factor
-    shape = (1, pipeline.unet.config.in_channels, side, side)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(_latents_shape(pipeline, size), generator=torch.Generator().manual_seed(seed))
 
 
 def generate(
@@ -110,7 +108,7 @@ def generate(
     generator = torch.Generator().manual_seed(seed)
     if image is None:
         # Drawn from the generator itself, which the few-step samplers draw their later noise from: as diffusers does.
-        latents = torch.randn(initial_latents(pipeline, sampler.size, seed).shape, generator=generator)
+        latents = torch.randn(_latents_shape(pipeline, sampler.size), generator=generator)
         settings |= {"latents": latents, "height": sampler.size, "width": sampler.size}
     else:
         settings |= {"image": image, "denoising_start": denoising_start}
@@ -158,6 +156,11 @@ def executed_steps(pipeline: Any) -> int:
     return pipeline.num_timesteps
 
 
+def _latents_shape(pipeline: Any, size: int) -> tuple[int, int, int, int]:
+    side = size // pipeline.vae_scale_factor
+    return 1, pipeline.unet.config.in_channels, side, side
+
+
 def _callback(on_step: Callable[[Any], None]) -> Callable[..., dict]:
     def callback(_pipeline: Any, _step: int, _timestep: Any, tensors: dict) -> dict:
         on_step(tensors["latents"])
@@ -174,7 +177,7 @@ def _require_a_step(strength: float, steps: int) -> float:
 
 def _require_parts(ir: Path) -> None:
     components.read_index(ir)  # loading imports whatever modules an index names
-    needed = ("scheduler/scheduler_config.json", "unet/openvino_model.xml", "unet/openvino_model.bin")
+    needed = ("scheduler/scheduler_config.json", *(f"unet/{file}" for file in components.IR_FILES))
     missing = [name for name in needed if not (ir / name).is_file()]
     if missing:
         raise FileNotFoundError(f"{ir} is not a whole IR folder, {missing[0]} is missing: run 'dvc repro' to make it")

@@ -50,13 +50,9 @@ def quantize_unet(source: Path, target: Path, settings: Quantization, samples: S
 
 def weights_first(source: Path, target: Path, settings: Quantization, samples: Samples) -> None:
     """Weights to INT8, saved; then the activations of that small model. SDXL takes 9 GB where one pass takes > 24."""
-    weights = target.with_name("weights.xml")
-    weights_only(source, weights, settings, samples)
-    try:
+    with _between(target) as weights:
+        weights_only(source, weights, settings, samples)
         _save(_quantize_activations(weights, settings, samples, settings.ignored_patterns), target)
-    finally:
-        for part in (weights, weights.with_suffix(".bin")):
-            part.unlink(missing_ok=True)
 
 
 def weights_only(source: Path, target: Path, settings: Quantization, samples: Samples) -> None:
@@ -70,15 +66,11 @@ def hybrid(source: Path, target: Path, settings: Quantization, samples: Samples)
     """optimum-intel's way: weights of all but the convolutions, then weights and activations of the convolutions."""
     import nncf
 
-    weights = target.with_name("weights.xml")
     ignored = nncf.IgnoredScope(patterns=list(settings.ignored_patterns), types=["Convolution"])
-    _save(_compress(source, settings, ignored), weights)
-    matmuls = [f"^{re.escape(name)}$" for name in _weighted_matmuls(ir.read(weights))]
-    try:
+    with _between(target) as weights:
+        _save(_compress(source, settings, ignored), weights)
+        matmuls = [f"^{re.escape(name)}$" for name in _weighted_matmuls(ir.read(weights))]
         _save(_quantize_activations(weights, settings, samples, [*settings.ignored_patterns, *matmuls]), target)
-    finally:
-        for part in (weights, weights.with_suffix(".bin")):
-            part.unlink(missing_ok=True)
 
 
 def notebook(source: Path, target: Path, settings: Quantization, samples: Samples) -> None:
@@ -186,6 +178,17 @@ def _save(model: ov.Model, target: Path) -> None:
 
     tracing.settle_names(model, "unet")
     ov.save_model(model, target)
+
+
+@contextlib.contextmanager
+def _between(target: Path) -> Iterator[Path]:
+    """An IR beside `target` for the model with INT8 weights, gone when the block ends, however it ends."""
+    weights = target.with_name("weights.xml")
+    try:
+        yield weights
+    finally:
+        for part in (weights, weights.with_suffix(".bin")):
+            part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
