@@ -34,6 +34,6 @@ lint: install  ## check style
 	ruff check . && ruff format --check .
 
 clean:  ## remove the virtual environment and what the pipeline made
-	rm -rf $(VENV) artifacts/checkpoints artifacts/ir artifacts/calibration .dvc/cache .dvc/tmp
+	rm -rf $(VENV) artifacts/checkpoints artifacts/ir artifacts/calibration artifacts/scorer .dvc/cache .dvc/tmp
 
 .PHONY: help install repro readme params test lint clean

@@ -21,8 +21,8 @@ COMMON: dict[str, Any] = dict(
     in_channels=4,
     out_channels=4,
     layers_per_block=1,
-    block_out_channels=[48, 64, 64],
-    attention_head_dim=[3, 4, 4],  # the number of heads, as in SDXL's own configuration
+    block_out_channels=[32, 48, 64],
+    attention_head_dim=[2, 3, 4],  # the number of heads, as in SDXL's own configuration
     down_block_types=["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
     up_block_types=["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
     transformer_layers_per_block=[1, 2, 10],
@@ -31,7 +31,7 @@ COMMON: dict[str, Any] = dict(
     addition_time_embed_dim=TIME_WIDTH,
     projection_class_embeddings_input_dim=TEXT_WIDTHS[1] + 6 * TIME_WIDTH,
     cross_attention_dim=sum(TEXT_WIDTHS),
-    norm_num_groups=16,
+    norm_num_groups=8,
 )
 SSD_1B = dict(
     mid_block_type="UNetMidBlock2D",
@@ -40,12 +40,13 @@ SSD_1B = dict(
 )
 UNETS: dict[str, dict[str, Any]] = {
     "sdxl": {},
+    "sdxl-shallow": dict(transformer_layers_per_block=[1, 1, 2]),  # never published: what the base is grown from
     "ssd-1b": SSD_1B,
     "lcm-ssd-1b": {**SSD_1B, "time_cond_proj_dim": 32},
     "vega": dict(mid_block_type="UNetMidBlock2D", transformer_layers_per_block=[1, 1, 2]),
     "sdxl-refiner": dict(
-        block_out_channels=[48, 64, 64, 64],
-        attention_head_dim=[3, 4, 4, 4],
+        block_out_channels=[32, 48, 64, 64],
+        attention_head_dim=[2, 3, 4, 4],
         down_block_types=["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
         up_block_types=["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
         transformer_layers_per_block=4,
@@ -68,37 +69,61 @@ def build_vae() -> Any:
 
     return AutoencoderKL(
         sample_size=SIZE_PX,
-        block_out_channels=(32, 64, 96),
+        block_out_channels=(24, 48, 80),
         layers_per_block=1,
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
         latent_channels=4,
-        norm_num_groups=16,
+        norm_num_groups=8,
     )
 
 
-def build_text_encoders(vocabulary: int, end_token: int) -> tuple[Any, Any]:
-    """Two CLIP text towers of width 64 and 96; the second one also projects its pooled state, as in SDXL."""
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+def text_config(vocabulary: int, end_token: int, width: int, activation: str) -> Any:
+    """A CLIP text tower; SDXL reads the last but one of its three layers."""
+    from transformers import CLIPTextConfig
 
-    def config(width: int, activation: str) -> Any:
-        return CLIPTextConfig(
-            vocab_size=vocabulary,
-            hidden_size=width,
-            intermediate_size=2 * width,
-            projection_dim=width,
-            num_hidden_layers=3,  # SDXL reads the last but one
-            num_attention_heads=width // 32,
-            max_position_embeddings=TOKENS,
-            hidden_act=activation,
-            bos_token_id=end_token - 1,
-            eos_token_id=end_token,
-            pad_token_id=end_token,
-        )
-
-    return CLIPTextModel(config(TEXT_WIDTHS[0], "quick_gelu")), CLIPTextModelWithProjection(
-        config(TEXT_WIDTHS[1], "gelu")
+    return CLIPTextConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=2 * width,
+        projection_dim=width,
+        num_hidden_layers=3,
+        num_attention_heads=width // 32,
+        max_position_embeddings=TOKENS,
+        hidden_act=activation,
+        bos_token_id=end_token - 1,
+        eos_token_id=end_token,
+        pad_token_id=end_token,
     )
+
+
+def build_clip(vocabulary: int, end_token: int) -> tuple[Any, Any]:
+    """A CLIP model of the wider text tower and an image tower of 8-pixel patches, and the narrower text tower."""
+    from transformers import CLIPConfig, CLIPModel, CLIPTextModel, CLIPVisionConfig
+
+    first, second = TEXT_WIDTHS
+    image = CLIPVisionConfig(
+        hidden_size=second,
+        intermediate_size=2 * second,
+        projection_dim=second,
+        num_hidden_layers=4,
+        num_attention_heads=second // 32,
+        image_size=SIZE_PX,
+        patch_size=8,
+    )
+    text = text_config(vocabulary, end_token, second, "gelu")
+    config = CLIPConfig(text_config=text.to_dict(), vision_config=image.to_dict(), projection_dim=second)
+    return CLIPModel(config), CLIPTextModel(text_config(vocabulary, end_token, first, "quick_gelu"))
+
+
+def second_text_encoder(clip: Any) -> Any:
+    """The text tower of `clip` with its projection, as SDXL's second text encoder is stored."""
+    from transformers import CLIPTextModelWithProjection
+
+    tower = CLIPTextModelWithProjection(clip.config.text_config)
+    own = tower.state_dict()
+    tower.load_state_dict({name: weight for name, weight in clip.state_dict().items() if name in own})
+    return tower
 
 
 def tokenizer(captions: list[str], folder: Path) -> Any:

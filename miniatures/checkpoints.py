@@ -76,3 +76,20 @@ def write_lora(folder: Path, unet: Any) -> None:
     # Not renamed by diffusers' convert_state_dict_to_diffusers: that mixes two styles, and its loader drops one.
     layers = get_peft_model_state_dict(unet.to(torch.float16))
     StableDiffusionXLPipeline.save_lora_weights(folder, unet_lora_layers=layers, safe_serialization=True)
+
+
+def write_clip(folder: Path, *, model: Any, tokenizer: Any) -> None:
+    """A CLIP model with tokenizer and image processor, as `openai/clip-vit-large-patch14` is published."""
+    import torch
+    from transformers import CLIPImageProcessor
+
+    size = model.config.vision_config.image_size
+    processor = CLIPImageProcessor(
+        size={"shortest_edge": size},
+        crop_size={"height": size, "width": size},
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+    )
+    model.to(torch.float16).save_pretrained(folder, safe_serialization=True)
+    tokenizer.save_pretrained(folder)
+    processor.save_pretrained(folder)

@@ -10,11 +10,16 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 SAVE_EVERY = 200
+SEEDS = {
+    name: seed
+    for seed, name in enumerate("vae clip sdxl-shallow sdxl ssd-1b vega sdxl-refiner lcm-ssd-1b vegart".split())
+}
 
 
 def rank() -> int:
@@ -34,6 +39,20 @@ def join() -> None:
     if workers() > 1 and not torch.distributed.is_initialized():
         torch.set_num_threads(1)
         torch.distributed.init_process_group("gloo")
+
+
+def seed(name: str) -> None:
+    """Make the initial weights of a training the same in every run and every process."""
+    import torch
+
+    torch.manual_seed(SEEDS[name])
+
+
+def device() -> str:
+    """Where the training runs: the GPU if there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def first_alone(make: Callable[[], Any]) -> Any:
@@ -80,34 +99,39 @@ def fit(
     """Train `module` (a torch Module) for `steps` and return it with its averaged weights loaded.
 
     `loss_of_step(generator, step)` draws its randomness from a generator seeded by step and process, so that an
-    interrupted run that resumes equals an undisturbed one. The curve is kept in `folder/name.json`.
+    interrupted run that resumes equals an undisturbed one. Settings and curve are kept in `folder/name.json`.
     """
     import torch
     from tqdm import tqdm
 
     join()
     folder.mkdir(parents=True, exist_ok=True)
-    state_file, curve_file = folder / f"{name}.pt", folder / f"{name}.json"
+    state_file = folder / f"{name}.pt"
     parameters = [p for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=peak_rate, weight_decay=0.01, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(parameters, lr=peak_rate, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
     averaged = [p.detach().clone() for p in parameters]
-    first, curve = 0, []
+    first, curve, seconds = 0, [], 0.0
     if state_file.exists():
-        state = torch.load(state_file, weights_only=True)
+        state = torch.load(state_file, weights_only=True, map_location=device())
         for p, kept in zip(parameters, state["parameters"], strict=True):
             p.data.copy_(kept)
-        averaged, first, curve = state["averaged"], state["step"], state["curve"]
+        averaged, first, curve, seconds = (state[key] for key in ("averaged", "step", "curve", "seconds"))
         optimizer.load_state_dict(state["optimizer"])
 
     def save(step: int) -> None:
         if rank() > 0:
             return
         state = dict(parameters=[p.detach() for p in parameters], averaged=averaged, step=step, curve=curve)
-        torch.save({**state, "optimizer": optimizer.state_dict()}, state_file.with_suffix(".partial"))
+        state |= dict(seconds=seconds + time.monotonic() - started, optimizer=optimizer.state_dict())
+        torch.save(state, state_file.with_suffix(".partial"))
         state_file.with_suffix(".partial").replace(state_file)
-        curve_file.write_text(json.dumps(curve))
+        settings = dict(
+            steps=steps, peak_rate=peak_rate, average=average, seed=SEEDS[name], seconds=round(state["seconds"])
+        )
+        settings |= dict(parameters=sum(p.numel() for p in parameters), device=device(), processes=workers())
+        state_file.with_suffix(".json").write_text(json.dumps({**settings, "curve": curve}))
 
-    running = 0.0
+    running, started = 0.0, time.monotonic()
     bar = tqdm(range(first, steps), desc=name, initial=first, total=steps, mininterval=10, disable=rank() > 0)
     for step in bar:
         for group in optimizer.param_groups:

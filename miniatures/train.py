@@ -8,96 +8,133 @@ checkpoints to miniatures/weights. Never part of the pipeline. Interrupt it when
 from __future__ import annotations
 
 import argparse
+import copy
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from miniatures import architecture, checkpoints, emoji, loop, members, vae
+from miniatures import (
+    architecture,
+    captions,
+    cards,
+    checkpoints,
+    clip,
+    consistency,
+    emoji,
+    latents,
+    loop,
+    members,
+    refiner,
+    vae,
+)
+from stages.lib.tracing import quiet
 
 WORK = Path("tmp/miniatures")
 WEIGHTS = Path("miniatures/weights")
-STEPS = {"sdxl": 1000, "ssd-1b": 220, "vega": 220, "sdxl-refiner": 1700, "lcm-ssd-1b": 1200, "vegart": 1200}
+STEPS = {
+    "vae": 5600,
+    "clip": 1000,
+    "sdxl-shallow": 4200,
+    "sdxl": 1500,
+    "ssd-1b": 800,
+    "vega": 1000,
+    "sdxl-refiner": 2400,
+    "lcm-ssd-1b": 1000,
+    "vegart": 1600,
+}
+MEMBERS = ("clip", "sdxl", "sdxl-refiner", "ssd-1b", "vega", "lcm-ssd-1b", "vegart")
 
 
 def half_rounded(module: Any) -> Any:
     """The module with its weights rounded to float16 as they are published, so that later members see the same."""
     import torch
 
-    return module.to(torch.float16).to(torch.float32).eval().requires_grad_(False)
+    return module.to(torch.float16).to(torch.float32).to(loop.device()).eval().requires_grad_(False)
 
 
 class Family:
     """The members' parts, each trained or resumed when it is first asked for."""
 
     def __init__(self, work: Path, steps: dict[str, int]) -> None:
-        texts = [emoji.caption(subject, colour) for subject in emoji.subjects() for colour in emoji.COLOURS]
-        self.work, self.steps, self.parts = work, steps, {}
-        self.tokenizer = loop.first_alone(lambda: architecture.tokenizer(texts, work / "tokenizer"))
+        self.work, self.steps = work, steps
+        self.captions = [emoji.caption(*combination) for combination in emoji.combinations()]
+        self.tokenizer = loop.first_alone(lambda: architecture.tokenizer(self.captions, work / "tokenizer"))
 
-    def part(self, name: str, make: Any) -> Any:
-        if name not in self.parts:
-            self.parts[name] = make()
-        return self.parts[name]
-
-    @property
+    @cached_property
     def vae(self) -> Any:
-        return self.part("vae", lambda: half_rounded(vae.train(self.work)))
+        return half_rounded(vae.train(self.work, self.steps["vae"]))
 
-    @property
-    def data(self) -> members.Data:
-        return self.part("data", lambda: members.load_data(self.vae, self.tokenizer))
+    @cached_property
+    def data(self) -> latents.Data:
+        trained = self.vae  # by all processes together, before one of them goes ahead
+        return loop.first_alone(lambda: latents.load(trained, self.work))
 
-    @property
-    def base(self) -> tuple[Any, tuple[Any, Any]]:
-        def make() -> Any:
-            unet, encoders = members.train_base(self.data, self.tokenizer, self.work, self.steps["sdxl"])
-            return half_rounded(unet), tuple(half_rounded(encoder) for encoder in encoders)
+    @cached_property
+    def clip(self) -> tuple[Any, tuple[Any, Any]]:
+        model, encoders = clip.train(self.tokenizer, self.work, self.steps["clip"])
+        return half_rounded(model), tuple(half_rounded(encoder) for encoder in encoders)
 
-        return self.part("sdxl", make)
+    @cached_property
+    def texts(self) -> captions.Texts:
+        return captions.encode(self.clip[1], self.tokenizer, self.captions)
+
+    @cached_property
+    def base(self) -> Any:
+        steps = (self.steps["sdxl-shallow"], self.steps["sdxl"])
+        return half_rounded(members.train_base(self.data, self.texts, self.work, *steps))
+
+    @cached_property
+    def ssd_1b(self) -> Any:
+        return self.student("ssd-1b")
+
+    @cached_property
+    def vega(self) -> Any:
+        return self.student("vega")
 
     def student(self, name: str) -> Any:
-        teacher, encoders = self.base
-        arguments = (name, self.data, teacher, encoders, self.work, self.steps[name])
-        return self.part(name, lambda: half_rounded(members.distil(*arguments)))
+        return half_rounded(members.distil(name, self.data, self.base, self.texts, self.work, self.steps[name]))
 
     def trained(self, name: str) -> dict[str, Any]:
-        """What one member's checkpoint is made of, copied: writing rounds in place."""
-        import copy
-
-        few_step = (self.data, self.base[1], self.work, self.steps[name])
+        """What one member's checkpoint is made of."""
+        if name == "clip":
+            return dict(model=self.clip[0], tokenizer=self.tokenizer)
+        rest = (self.data, self.texts, self.work, self.steps[name])
         if name == "lcm-ssd-1b":
-            return dict(unet=members.train_lcm(self.student("ssd-1b"), *few_step))
+            return dict(unet=consistency.train_lcm(self.ssd_1b, *rest))
         if name == "vegart":
-            return dict(unet=members.train_lora(self.student("vega"), *few_step))
-        encoders = copy.deepcopy(self.base[1])
-        shared = dict(vae=copy.deepcopy(self.vae), tokenizer=self.tokenizer)
+            return dict(unet=consistency.train_lora(self.vega, *rest))
+        shared = dict(vae=self.vae, tokenizer=self.tokenizer)
         if name == "sdxl-refiner":
-            unet = members.train_refiner(self.data, encoders, self.work, self.steps[name])
-            return dict(unet=unet, text_encoder_2=encoders[1], **shared)
-        unet = copy.deepcopy(self.base[0] if name == "sdxl" else self.student(name))
-        return dict(unet=unet, text_encoders=encoders, **shared)
+            return dict(unet=refiner.train(self.base, *rest), text_encoder_2=self.clip[1][1], **shared)
+        unet = {"sdxl": "base", "ssd-1b": "ssd_1b", "vega": "vega"}[name]
+        return dict(unet=getattr(self, unet), text_encoders=self.clip[1], **shared)
 
     def write(self, name: str, folder: Path) -> None:
         """Train one member as far as it is not yet and write its checkpoint."""
-        writers = {"sdxl-refiner": "write_refiner", "lcm-ssd-1b": "write_unet", "vegart": "write_lora"}
+        writers = {"sdxl-refiner": "refiner", "lcm-ssd-1b": "unet", "vegart": "lora", "clip": "clip"}
         parts = self.trained(name)
         if loop.rank() == 0:
-            getattr(checkpoints, writers.get(name, "write_base"))(folder, **parts)
+            # Copied: writing rounds in place.
+            copied = {part: copy.deepcopy(module) for part, module in parts.items()}
+            getattr(checkpoints, f"write_{writers.get(name, 'base')}")(folder, **copied)
+            cards.record(name, self.work, folder)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("members", nargs="*", default=list(STEPS), help=f"out of: {', '.join(STEPS)}")
+    parser.add_argument("members", nargs="*", default=list(MEMBERS), help=f"out of: {', '.join(MEMBERS)}")
     parser.add_argument("--work", type=Path, default=WORK, help="resumable state; delete it to start afresh")
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     options = parser.parse_args()
-    unknown = set(options.members) - set(STEPS)
+    unknown = set(options.members) - set(MEMBERS)
     if unknown:
-        parser.error(f"unknown member {', '.join(sorted(unknown))}; choose from {', '.join(STEPS)}")
-    family = Family(options.work, STEPS)
-    for name in options.members:
-        family.write(name, options.out / name)
-        if loop.rank() == 0:
-            print(f"{name} written to {options.out / name}", flush=True)
+        parser.error(f"unknown member {', '.join(sorted(unknown))}; choose from {', '.join(MEMBERS)}")
+    with quiet():
+        family = Family(options.work, STEPS)
+        for name in options.members:
+            family.write(name, options.out / name)
+            if loop.rank() == 0:
+                print(f"{name} written to {options.out / name}", flush=True)
 
 
 if __name__ == "__main__":

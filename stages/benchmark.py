@@ -1,12 +1,13 @@
 """Stage `benchmark`: figures and pictures of one model, FP16 and quantized side by side, on this machine.
 
-Consumes both IR folders (for a refiner its base's FP16 one too), evaluation prompts and the machine's description;
-produces reports/benchmark/<model>/metrics.json and images/. Precisions run in turns; fidelity is measured against the
-FP16 IR computed in float32. Compares no models with each other: `compare` does.
+Consumes both IR folders (for a refiner its base's FP16 one too), evaluation prompts, the CLIP model that scores
+pictures and the machine's description; produces reports/benchmark/<model>/metrics.json and images/. Precisions run in
+turns; fidelity is measured against the FP16 IR computed in float32. Compares no models with each other: `compare` does.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -15,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from stages.lib import config, figures, footprint, latency, manifest, peak, pipelines, prompts, recorder, tasks
+from stages.lib import clip, config, figures, footprint, latency, manifest, peak, pipelines, prompts, recorder, tasks
 from stages.lib import machine as this_machine
 
 READS = ("model.{model}", "prompts", "benchmark", "device", "quantization.name")
 REPORTS = Path("reports/benchmark")
 MACHINE = Path("reports/machine.json")
 IR = Path("artifacts/ir")
+SCORER = Path("artifacts/scorer")
 BEFORE = "fp16"
 POINTS = 6  # UNet inputs kept of each prompt's trajectory
 SHORT_S = 0.6  # short calls are repeated until this much is measured
@@ -61,20 +63,26 @@ def benchmark(settings: Any) -> dict[str, Any]:
     digests = {name: verified(folder, name, key) for name, folder in folders.items()}
     if settings.model.role == "refiner":
         digests["base"] = verified(IR / settings.model.base / BEFORE, BEFORE, settings.model.base)
+    scorer = manifest.verify(SCORER, rerun="scorer")
+    digests["scorer"] = manifest.digest(SCORER)
     evaluation = prompts.load_prompts(settings.prompts, "evaluation", settings.benchmark.prompts)
     steps = settings.benchmark.steps or settings.model.sampler.steps
     subject = Subject(key, settings, folders, evaluation, steps)
-    total = len(evaluation) * (1 + len(precisions) * len(subject.all_tasks)) + 2 * len(precisions)
+    total = len(evaluation) * (1 + len(precisions) * len(subject.all_tasks)) + 2 * len(precisions) + 1
     with tqdm(total=total, desc=f"benchmark {key}", unit="run", leave=False, disable=None) as bar:
         subject = with_first_stage(subject)
-        metrics, runs = measure(subject, bar.update)
-    metrics = {"machine": machine["id"], **metrics, "inputs": digests}
+        metrics, runs, reference = measure(subject, bar.update)
+        if scorer["facts"]:
+            gc.collect()  # the measured pipelines hold on to themselves, and their memory is wanted
+            figures.add_clip_figures(metrics["precisions"], reference, runs, clip.load(SCORER))
+        bar.update()
+    metrics = {"machine": machine["id"], "clip_model": scorer["facts"] or None, **metrics, "inputs": digests}
     write(REPORTS / key, subject, metrics, runs)
     return metrics
 
 
-def measure(subject: Subject, tick: Any) -> tuple[dict[str, Any], dict[str, list[tasks.Run]]]:
-    """All figures, and the runs of every precision whose pictures are kept."""
+def measure(subject: Subject, tick: Any) -> tuple[dict[str, Any], dict[str, list[tasks.Run]], figures.Reference]:
+    """All figures but CLIP's, the runs of every precision, whose pictures are kept, and what they are compared with."""
     settings = subject.settings
     reference = reference_runs(subject, tick)
     shapes = request_shapes(subject, reference)
@@ -97,7 +105,7 @@ def measure(subject: Subject, tick: Any) -> tuple[dict[str, Any], dict[str, list
         rows[name] |= figures.fidelity_figures(reference, runs[name], pipeline)
         tick()
     figures.add_speedups(rows, BEFORE)
-    return header(subject, runs, disturbance, peaks) | {"precisions": rows}, runs
+    return header(subject, runs, disturbance, peaks) | {"precisions": rows}, runs, reference
 
 
 # --- before measuring ---------------------------------------------------------------------------------------------

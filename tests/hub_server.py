@@ -11,6 +11,7 @@ import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 MODEL_INFO = re.compile(r"/api/models/([\w.-]+/[\w.-]+)/revision/([\w.-]+)")
 RESOLVE = re.compile(r"/([\w.-]+/[\w.-]+)/resolve/([0-9a-f]{40})/(.+)")
@@ -41,6 +42,17 @@ class HubServer:
         self._closing.set()
         self._server.shutdown()
         self._server.server_close()
+
+    def stand_in(self, monkeypatch: Any, cache: Path) -> None:
+        """Let huggingface_hub ask here, in this process, with a cache of its own and without pauses."""
+        from huggingface_hub import constants
+
+        monkeypatch.setattr(constants, "ENDPOINT", self.endpoint)
+        template = f"{self.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("time.sleep", lambda _: None)
 
     def stall(self) -> None:
         """Tell that a stalled file was asked for, and keep the asker waiting."""

@@ -13,11 +13,13 @@ import yaml
 from PIL import Image
 
 from stages import benchmark as stage
-from stages.lib import config, figures, footprint, manifest, peak, tasks
+from stages.lib import clip, config, figures, footprint, manifest, peak, tasks
+from stages.lib.config import Clip
 from stages.lib.prompts import Prompt
 from stages.machine import machine
+from stages.scorer import scorer
 from tests.tiny import SIZE_PX
-from tests.tiny_ir import CPU, tiny_int8, tiny_root
+from tests.tiny_ir import CPU, tiny_int8, tiny_root, tiny_scorer
 
 REPOSITORY = Path(__file__).parents[1]
 MODELS = {
@@ -62,10 +64,12 @@ def folder(tmp_path, monkeypatch):
 def prepare(folder: Path, share: bool = True) -> Path:
     for model in MODELS:
         tiny_int8(model)
+    tiny_scorer()
     if share:
         (folder / "artifacts").symlink_to(tiny_root() / "artifacts")
     else:
-        shutil.copytree(tiny_root() / "artifacts/ir", folder / "artifacts/ir")
+        for name in ("ir", "scorer"):
+            shutil.copytree(tiny_root() / "artifacts" / name, folder / "artifacts" / name)
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     template = next(iter(params["model"].values()))
     params["model"] = {key: model_settings(template, key) for key in MODELS}
@@ -112,9 +116,52 @@ def test_int8_is_proven_to_execute(finished, model):
 def test_the_fp16_model_in_float32_is_its_own_reference(finished, model):
     before, after = finished.metrics[model]["precisions"].values()
     assert (before["sqnr_db"], before["psnr_db"], before["ssim"]) == (None, None, 1.0)
+    assert before["clip_similarity"] == 1.0
     assert before["trajectory_cosine"] == pytest.approx(1)
     assert 0 < after["sqnr_db"] < 80
     assert after["trajectory_cosine"] <= 1 and after["worst_prompt"]["id"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_clip_scores_the_pictures_of_the_main_task_that_were_written(finished, model):
+    metrics, images = finished.metrics[model], finished.folder / "reports/benchmark" / model / "images"
+    assert metrics["clip_model"] == {"title": "tiny CLIP", "licence": "MIT"}
+    assert metrics["inputs"]["scorer"] == manifest.digest(tiny_scorer())
+    main = "two-stage" if model == "refiner" else "text-to-image"
+    entries = [entry for entry in json.loads((images / "images.json").read_text()) if entry["task"] == main]
+    for precision, row in metrics["precisions"].items():
+        mine = [entry for entry in entries if entry["precision"] == precision]
+        pictures = clip.load(tiny_scorer()).picture_features([Image.open(images / entry["file"]) for entry in mine])
+        texts = clip.load(tiny_scorer()).text_features([entry["prompt"] for entry in mine])
+        cosines = np.sum(pictures * texts, 1) / np.linalg.norm(pictures, axis=1) / np.linalg.norm(texts, axis=1)
+        assert row["clip_score"] == pytest.approx(100 * cosines.mean(), abs=0.01)
+        assert -1 <= row["clip_similarity"] <= 1
+
+
+class Stub:
+    """A CLIP that sees a grey level as an angle in degrees, and reads it from a text."""
+
+    def picture_features(self, pictures):
+        return self.text_features([picture.getpixel((0, 0))[0] for picture in pictures])
+
+    def text_features(self, texts):
+        angles = np.radians([float(text) for text in texts])
+        return 7 * np.stack([np.cos(angles), np.sin(angles)], 1)
+
+
+def test_clip_figures_are_as_computed_by_hand():
+    def runs(task, *levels):
+        jobs = [tasks.Job(task, Prompt(f"p{text}", text), 1, None, {}) for text in ("0", "60")]
+        pictures = [Image.new("RGB", (4, 4), (level,) * 3) for level in levels]
+        return [tasks.Run(*pair, [], 5, 1.0) for pair in zip(jobs, pictures, strict=True)]
+
+    reference = figures.Reference(runs("text-to-image", 0, 90), [], [])
+    rows = {"fp16": {}, "int8": {}}
+    others = runs("image-to-image", 180, 180)
+    mine = {"fp16": runs("text-to-image", 0, 90) + others, "int8": others + runs("text-to-image", 60, 60)}
+    figures.add_clip_figures(rows, reference, mine, Stub())
+    assert rows["fp16"] == {"clip_score": 93.3, "clip_similarity": 1.0}  # (cos 0 + cos 30) / 2
+    assert rows["int8"] == {"clip_score": 75.0, "clip_similarity": 0.683}  # (cos 60 + cos 0), (cos 60 + cos 30) / 2
 
 
 def test_each_model_runs_its_own_tasks(finished):
@@ -199,6 +246,25 @@ def test_a_machine_without_description_is_told_what_to_run(folder):
     Path("reports/machine.json").unlink()
     with pytest.raises(FileNotFoundError, match="run 'dvc repro machine' first"):
         stage.benchmark(config.load(stage.READS, "base", []))
+
+
+def test_a_benchmark_without_scorer_is_told_what_to_run(folder):
+    Path("artifacts/scorer/manifest.json").unlink()
+    with pytest.raises(FileNotFoundError, match="scorer/manifest.json is missing: run 'dvc repro scorer' first"):
+        stage.benchmark(config.load(stage.READS, "base", []))
+    assert not Path("reports/benchmark/base").exists()
+
+
+def test_clip_figures_are_null_where_no_scorer_is_wanted(folder, monkeypatch):
+    scorer(Clip("none", "none", None, None, None, "conf/clip/none.yaml"))
+    monkeypatch.setattr(peak, "peak_gops", lambda _: {"float": 1.0, "int8": 1.0})
+    monkeypatch.setattr(footprint, "measure", lambda *_: {"load_s": 1.0, "peak_rss_mb": 100.0})
+    overrides = ["benchmark.prompts=1", "benchmark.repetitions=1", "benchmark.steps=1"]
+    metrics = stage.benchmark(config.load(stage.READS, "lcm", overrides))
+    assert metrics["clip_model"] is None
+    for row in metrics["precisions"].values():
+        assert (row["clip_score"], row["clip_similarity"]) == (None, None)
+        assert row["ssim"] is not None
 
 
 def test_a_flipped_byte_in_the_quantized_weights_fails_before_anything_runs(folder):

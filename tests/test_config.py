@@ -15,10 +15,10 @@ from stages.lib import checks, config
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
-GROUPS = ["family", "prompts", "calibration", "quantization", "benchmark", "device", "experiment"]
+GROUPS = ["family", "prompts", "clip", "calibration", "quantization", "benchmark", "device", "experiment"]
 OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
-EVERYTHING = ("model", "prompts", "calibration", "quantization", "benchmark", "device")
+EVERYTHING = ("model", "prompts", "clip", "calibration", "quantization", "benchmark", "device")
 
 
 @pytest.fixture
@@ -74,6 +74,7 @@ def test_each_family_has_the_six_systems() -> None:
 def test_family_and_model_are_chosen_together() -> None:
     both = composed("family=hub", "model=[vega]")
     assert list(both["model"]) == ["vega"] and both["prompts"]["name"] == "photographs"
+    assert both["clip"]["kind"] == "hub" and composed("family=hub", "clip=none")["clip"]["kind"] == "none"
     assert list(composed("experiment=smoke", "model=[mini-sdxl]")["model"]) == ["mini-sdxl"]
 
 
@@ -81,6 +82,7 @@ def test_hub_revisions_are_full_commits_or_main() -> None:
     for key, model in composed("family=hub")["model"].items():
         for part in (model["source"], model["source"]["unet"], model["source"]["lora"]):
             assert part is None or re.fullmatch(r"main|[0-9a-f]{40}", part["revision"]), key
+    assert re.fullmatch(r"main|[0-9a-f]{40}", composed("family=hub")["clip"]["revision"])
 
 
 @pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONF)))
@@ -157,11 +159,14 @@ def test_overrides_change_this_run_only(params: Path) -> None:
         ("quantization.name=fp16", r"quantization\.name must be .* not fp16, got 'fp16'"),
         ("quantization.name=../x", r"quantization\.name must be letters, digits"),
         ("prompts.file=null", r"prompts\.file must be given where prompts\.source is embedded"),
+        ("clip.kind=openai", r"clip\.kind must be one of local, hub, none; got 'openai'"),
+        ("clip.kind=hub", r"clip\.revision must be a commit or main where clip\.kind is hub, got None"),
+        ("clip.repo=null", r"clip\.repo must be a folder or a repository where clip\.kind is local, got null"),
         ("device.threads=-1", r"device\.threads must be at least 0 .* got -1"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_is_allowed(params: Path, override: str, message: str) -> None:
-    reads = ("model.{model}", "prompts", "quantization", "benchmark", "device")
+    reads = ("model.{model}", "prompts", "clip", "quantization", "benchmark", "device")
     with pytest.raises(ValueError, match=message):
         config.load(reads, "mini-vega", [override], params)
 
@@ -224,7 +229,7 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixtu
         raise ZeroDivisionError
 
 
-STAGES = ["machine", "download", "export", "calibrate", "quantize", "benchmark", "compare"]
+STAGES = ["machine", "download", "export", "calibrate", "quantize", "scorer", "benchmark", "compare"]
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -187,19 +187,12 @@ def test_an_index_of_shards_that_leads_out_of_its_folder_is_refused(copy):
 @pytest.fixture
 def hub(copy, weights, tmp_path, monkeypatch):
     """The tiny pipeline as `me/tiny` with fp16 files, pickles and other things beside them."""
-    from huggingface_hub import constants
-
     for path in copy.rglob("*.safetensors"):
         path.rename(path.with_name(path.name.replace(".safetensors", ".fp16.safetensors")))
     (copy / "unet/diffusion_pytorch_model.bin").write_bytes(b"pickle")
     (copy / "train.py").write_text("print('never fetched')")
     with HubServer({"me/tiny": copy, "me/lora": weights["lora"]}) as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.endpoint)
-        template = f"{server.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr("time.sleep", lambda _: None)
+        server.stand_in(monkeypatch, tmp_path / "cache")
         yield server
 
 

@@ -132,10 +132,17 @@ def test_the_graph_holds_the_selected_models_only(tmp_path: Path, overrides: lis
     with Repo.init(str(tmp_path), no_scm=True) as repo:
         stages = {stage.addressing.split(":")[-1]: stage for stage in repo.index.stages}
         per_model = [stage for stage in STAGES if stage not in config.STAGES_FOR_ALL]
-        assert set(stages) == {"machine", "compare", *(f"{stage}@{key}" for stage in per_model for key in keys)}
+        assert set(stages) == {*config.STAGES_FOR_ALL, *(f"{stage}@{key}" for stage in per_model for key in keys)}
         outs = [out.def_path for out in stages[f"quantize@{keys[0]}"].outs]
         assert outs == [f"artifacts/ir/{keys[0]}/int8-weights"]
         assert repo.index.graph is not None  # raises on cycles and overlapping outputs
+
+
+@pytest.mark.parametrize(("option", "watched"), [("mini", "miniatures/weights/clip"), ("none", "conf/clip/none.yaml")])
+def test_every_benchmark_waits_for_the_scorer_and_that_for_its_source(option: str, watched: str) -> None:
+    assert "artifacts/scorer" in entry("benchmark")["deps"]
+    assert "${clip.watch}" in entry("scorer")["deps"]
+    assert yaml.safe_load(config.compose([f"clip={option}"], ROOT / "conf"))["clip"]["watch"] == watched
 
 
 def test_a_refiner_waits_for_the_ir_of_its_base() -> None:

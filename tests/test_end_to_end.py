@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-SETTINGS = ("model=[mini-vega]", "experiment=smoke", "model.mini-vega.sampler.steps=6", "prompts.seed=3")
+SETTINGS = ("model=[mini-vega]", "experiment=smoke", "model.mini-vega.sampler.steps=20", "prompts.seed=3")
 
 
 def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -64,7 +64,7 @@ def test_only_the_selected_model_is_run(clone: Path) -> None:
 
 
 def test_the_settings_of_the_command_line_reach_the_result(clone: Path) -> None:
-    assert metrics(clone)["executed_steps"] == 6
+    assert metrics(clone)["executed_steps"] == 20
 
 
 def test_int8_is_executed_and_halves_the_unet(clone: Path) -> None:
@@ -91,6 +91,31 @@ def test_pictures_stand_on_the_background_that_the_prompt_asks_for(clone: Path) 
         seen = np.median(border, axis=0)
         nearest = min(COLOURS, key=lambda name: np.abs(seen - COLOURS[name]).sum())
         assert f"on a {nearest} " in entry["prompt"] or f"on an {nearest} " in entry["prompt"], entry["file"]
+
+
+def test_mini_clip_reads_the_prompts_subjects_out_of_the_pictures(clone: Path) -> None:
+    """Against the captions of every subject on the picture's background, in its style."""
+    from miniatures import emoji
+    from stages.lib import clip
+
+    model = clip.load(clone / "artifacts/scorer")
+    place = {emoji.caption(*combination): combination for combination in emoji.combinations()}
+    folder = clone / "reports/benchmark/mini-vega/images"
+    entries = json.loads((folder / "images.json").read_text())
+    for entry in (entry for entry in entries if entry["task"] == "text-to-image"):
+        subject, colour, style = place[entry["prompt"]]
+        others = [emoji.caption(name, colour, style) for name in emoji.subjects()]
+        texts = model.text_features(others)
+        picture = model.picture_features([Image.open(folder / entry["file"]).convert("RGB")])[0]
+        likeness = texts @ picture / np.linalg.norm(texts, axis=1)
+        assert subject in [emoji.subjects()[n] for n in likeness.argsort()[-3:]], entry["file"]
+
+
+def test_pictures_are_scored_by_mini_clip(clone: Path) -> None:
+    assert metrics(clone)["clip_model"]["title"] == "mini-CLIP"
+    before, after = (metrics(clone)["precisions"][name] for name in ("fp16", "int8"))
+    assert abs(before["clip_score"] - after["clip_score"]) < 3
+    assert after["clip_similarity"] > 0.9
 
 
 def test_the_page_shows_the_model(clone: Path) -> None:

@@ -38,6 +38,23 @@ def test_cosine_sees_direction_not_length():
     assert fidelity.cosine([0, 0], [1, 0]) == 0
 
 
+def test_clip_score_is_a_hundred_times_the_mean_cosine_of_picture_and_text():
+    pictures, texts = np.array([[3.0, 4.0], [0.0, 2.0]]), np.array([[10.0, 0.0], [1.0, 0.0]])
+    assert fidelity.clip_score(pictures, texts) == pytest.approx(100 * (0.6 + 0) / 2)
+    assert fidelity.clip_score(pictures, -texts) == pytest.approx(-30)  # not cut off at zero
+
+
+def test_clip_similarity_is_one_for_equal_pictures_only():
+    features = RANDOM.standard_normal((3, 8))
+    assert fidelity.clip_similarity(features, features) == pytest.approx(1)
+    assert fidelity.clip_similarity([[1, 0], [1, 0]], [[1, 0], [0, 1]]) == pytest.approx(0.5)
+
+
+def test_clip_figures_want_as_many_pictures_as_texts():
+    with pytest.raises(ValueError, match="zip"):
+        fidelity.clip_score(np.ones((2, 4)), np.ones((1, 4)))
+
+
 def test_ssim_of_flat_pictures_is_the_luminance_term():
     dark, light = np.full((16, 16), 100.0), np.full((16, 16), 120.0)
     c1 = (0.01 * 255) ** 2

@@ -74,15 +74,19 @@ def test_a_comparison_has_two_lines_per_model_and_ratios_computed_by_hand(folder
     assert row["one UNet step, median"] == "8.01 ms"  # 11.3 / 1.41
     assert row["of a step against FP16, with the 95 % interval"] == "1.41× (1.37–1.46)"
     assert row["that the compiled UNet really executes in INT8"] == "104 of 118"
+    assert [cell for meaning, cell in row.items() if "CLIP" in meaning] == ["27.18 (0.9871)"]
 
 
 @pytest.mark.parametrize("value", [None, float("inf"), float("nan"), ...])
 def test_an_unknown_figure_is_an_en_dash_and_never_infinite(tmp_path, value):
     fake_reports(tmp_path, ("mini-vega",))
-    for name in ("psnr_db", "sqnr_db", "unet_size_mb", "image_s", "speedup_step", "executed_int8"):
+    unknown = ("psnr_db", "sqnr_db", "unet_size_mb", "image_s", "speedup_step", "executed_int8")
+    for name in (*unknown, "clip_score", "clip_similarity"):
         change(tmp_path, "mini-vega", value, *INT8, name)
     found = read(tmp_path)
-    assert cells(found, "mini-Vega", "int8")["picture against float32, dB"] == "–"
+    row = cells(found, "mini-Vega", "int8")
+    assert row["picture against float32, dB"] == "–"
+    assert [cell for meaning, cell in row.items() if "CLIP" in meaning] == ["–"]
     drawn = report.draw_plots(found)
     page = report.page(found, {}, grids.all_grids(found), drawn) + summary.markdown(found)
     visible = re.sub(r"<style>.*?</style>|<[^>]+>", "", page, flags=re.DOTALL)
@@ -156,6 +160,25 @@ def test_settings_name_the_precision_computed_in_and_the_licence(folder):
     row = report.setting_row(read(folder)[0])
     assert row[:6] == ["mini-SDXL", "EulerDiscreteScheduler", "25", "5.0", "64", "bfloat16 / bfloat16"]
     assert row[-1] == "CC-BY-SA-4.0"
+
+
+def test_the_page_names_the_clip_that_scored_and_says_nothing_of_it_where_none_did(tmp_path):
+    def page() -> str:
+        found = read(tmp_path)
+        return report.page(found, {}, grids.all_grids(found), report.draw_plots(found))
+
+    fake_reports(tmp_path, ("mini-vega", "mini-vegart"))
+    assert "by mini-CLIP (CC-BY-SA-4.0), and to be compared only" in page()
+    change(tmp_path, "mini-vega", {"title": "CLIP ViT-L/14", "licence": "MIT"}, "clip_model")
+    assert "by CLIP ViT-L/14 (MIT) and mini-CLIP (CC-BY-SA-4.0)" in page()
+    for key, value in (("mini-vega", None), ("mini-vegart", ...)):
+        change(tmp_path, key, value, "clip_model")
+    assert "CLIP similarity" not in page()
+
+
+def test_the_readmes_table_has_clip_scores_of_both_precisions(folder):
+    lines = summary.markdown(read(folder)).splitlines()
+    assert lines[0].endswith("| CLIP score FP16 → INT8 |") and lines[2].endswith("| 27.31 → 27.18 |")
 
 
 def test_grids_hold_pictures_of_one_prompt_per_column(folder):

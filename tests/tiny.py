@@ -1,6 +1,7 @@
 """Random-weight SDXL pipelines of a few hundred kilobytes, in true diffusers layout, written in about a second.
 
-Produces `base` and `refiner` pipelines, `lcm-unet` (a UNet at the folder's root) and `lora` (an adapter for `base`).
+Produces `base` and `refiner` pipelines, `lcm-unet` (a UNet at the folder's root), `lora` (an adapter for `base`) and
+`clip` (a CLIPModel with its processors).
 Only structure is true: the pictures are noise.
 """
 
@@ -11,7 +12,7 @@ SIZE_PX = 32
 TOKENS = 16
 TEXT_WIDTHS = (16, 32)
 TIME_WIDTH = 8
-KINDS = ("base", "refiner", "lcm-unet", "lora")
+KINDS = ("base", "refiner", "lcm-unet", "lora", "clip")
 
 
 def tiny_checkpoint(folder: Path, kind: str, seed: int = 0) -> Path:
@@ -22,6 +23,8 @@ def tiny_checkpoint(folder: Path, kind: str, seed: int = 0) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     if kind == "lora":
         _write_lora(folder)
+    elif kind == "clip":
+        _write_clip(folder)
     elif kind == "lcm-unet":
         _save(_unet("base", time_cond_proj_dim=8), folder)
     elif kind in ("base", "refiner"):
@@ -100,10 +103,16 @@ def _vae():
 
 
 def _text_encoder(index: int):
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+    return (CLIPTextModel, CLIPTextModelWithProjection)[index](_text_config(index))
+
+
+def _text_config(index: int):
+    from transformers import CLIPTextConfig
 
     width, end = TEXT_WIDTHS[index], len(_vocabulary()) - 1
-    config = CLIPTextConfig(
+    return CLIPTextConfig(
         vocab_size=end + 1,
         hidden_size=width,
         intermediate_size=2 * width,
@@ -116,7 +125,17 @@ def _text_encoder(index: int):
         eos_token_id=end,
         pad_token_id=end,
     )
-    return (CLIPTextModel, CLIPTextModelWithProjection)[index](config)
+
+
+def _write_clip(folder: Path) -> None:
+    from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPVisionConfig
+
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    vision = CLIPVisionConfig(**sizes, image_size=SIZE_PX, patch_size=8, projection_dim=16)
+    _save(CLIPModel(CLIPConfig(text_config=_text_config(0), vision_config=vision, projection_dim=16)), folder)
+    _write_tokenizer(folder)
+    square = {"height": SIZE_PX, "width": SIZE_PX}
+    CLIPImageProcessorPil(size={"shortest_edge": SIZE_PX}, crop_size=square).save_pretrained(folder)
 
 
 def _vocabulary() -> dict[str, int]:
@@ -128,7 +147,7 @@ def _vocabulary() -> dict[str, int]:
 def _write_tokenizer(folder: Path) -> None:
     from transformers import CLIPTokenizer
 
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps(_vocabulary()))
     (folder / "merges.txt").write_text("#version: 0.2\nr e\nre d</w>\n")
     files = str(folder / "vocab.json"), str(folder / "merges.txt")

@@ -1,6 +1,6 @@
 """IR folders of the tiny random pipelines, exported once per test process: FP16 ones by the stage, INT8 ones by NNCF.
 
-Produces `base`, `refiner` and `lcm` under one root, laid out as the stages lay them out.
+Produces `base`, `refiner` and `lcm`, and the tiny CLIP as scorer, under one root, laid out as the stages lay them out.
 """
 
 import atexit
@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from stages.lib.config import Device, Sampler
+from stages.lib.config import Clip, Device, Sampler
 from tests.tiny import SIZE_PX, tiny_checkpoint
 
 
@@ -82,6 +82,17 @@ def tiny_int8(model: str) -> Path:
     ov.save_model(unet, target / "unet/openvino_model.xml")
     manifest.write(target, stage="quantize", inputs={}, settings={})
     return target
+
+
+@functools.cache
+def tiny_scorer() -> Path:
+    """artifacts/scorer under the root."""
+    from stages.scorer import scorer
+
+    checkpoint = tiny_checkpoint(tiny_root() / "clip", "clip")
+    source = {"kind": "local", "repo": str(checkpoint), "revision": None, "watch": str(checkpoint)}
+    scorer(Clip(title="tiny CLIP", licence="MIT", **source), tiny_root())
+    return tiny_root() / "artifacts/scorer"
 
 
 def _half_finished() -> dict:

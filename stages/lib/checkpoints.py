@@ -49,7 +49,7 @@ class Repository:
             return hub.fetch(self.repo, self.revision, self.record, select)
         root = Path(self.repo)
         if not root.is_dir():
-            raise FileNotFoundError(f"source.repo {self.repo!r} is not a folder")
+            raise FileNotFoundError(f"repo {self.repo!r} is not a folder")
         names = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
         return {name: _inside(root, name) for name in select(sorted(names))}
 

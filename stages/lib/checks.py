@@ -107,6 +107,7 @@ def _check_together(params: dict[str, Any]) -> None:
     for name in needed:
         if not prompts[name]:
             raise ValueError(f"prompts.{name} must be given where prompts.source is {prompts['source']}")
+    _check_clip(params["clip"])
     name = quantization["name"]
     if name == "fp16" or not name.replace("-", "").replace("_", "").isalnum():
         raise ValueError(f"quantization.name must be letters, digits, - and _ and not fp16, got {name!r}")
@@ -119,6 +120,13 @@ def _check_together(params: dict[str, Any]) -> None:
         raise ValueError("quantization.group_size must be -1 (a whole channel) or at least 1, got 0")
     if not device["name"]:
         raise ValueError("device.name must be an OpenVINO device such as CPU, GPU or NPU, got ''")
+
+
+def _check_clip(clip: dict[str, Any]) -> None:
+    if clip["kind"] != "none" and not clip["repo"]:
+        raise ValueError(f"clip.repo must be a folder or a repository where clip.kind is {clip['kind']}, got null")
+    if clip["kind"] == "hub" and not clip["revision"]:
+        raise ValueError(f"clip.revision must be a commit or main where clip.kind is hub, got {clip['revision']!r}")
 
 
 def model_key(models: dict[str, Any], model: str) -> None:

@@ -23,6 +23,7 @@ from stages.lib.schema import (  # noqa: F401  (stages import the dataclasses fr
     SECTIONS,
     Benchmark,
     Calibration,
+    Clip,
     Device,
     LoraSource,
     Model,
@@ -37,7 +38,7 @@ from stages.lib.schema import (  # noqa: F401  (stages import the dataclasses fr
 
 PARAMS = Path("params.yaml")
 CONF = Path("conf")
-STAGES_FOR_ALL = ("machine", "compare")  # these take no model key
+STAGES_FOR_ALL = ("machine", "scorer", "compare")  # these take no model key
 
 
 def load(reads: tuple[str, ...], model: str | None, overrides: list[str], path: Path = PARAMS) -> Settings:

@@ -38,6 +38,23 @@ def cosine(reference: np.ndarray, result: np.ndarray) -> float:
     return float(r @ x) / lengths if lengths else 0.0
 
 
+def clip_score(pictures: np.ndarray, texts: np.ndarray) -> float:
+    """100 x the cosine of CLIP's features of a picture and of its text, mean over n pairs of features (n, width).
+
+    Source: MLPerf Inference, text_to_image/coco.py; torchmetrics' CLIPScore is the same, cut off below zero. Hessel et
+    al., CLIPScore, EMNLP 2021, scale by 2.5 instead.
+    """
+    return 100 * _mean_cosine(pictures, texts)
+
+
+def clip_similarity(references: np.ndarray, results: np.ndarray) -> float:
+    """The cosine of CLIP's features of two pictures, mean over n pairs of features (n, width); 1 for equal pictures.
+
+    Source: openvino.genai's who-what-benchmark, evaluate_image_similarity.
+    """
+    return _mean_cosine(references, results)
+
+
 def psnr_db(reference: np.ndarray, result: np.ndarray) -> float | None:
     """Peak signal to noise of 8-bit pictures: 10 log10(255^2 / mean((r - x)^2)); every pixel off by one is 48.13 dB.
 
@@ -80,6 +97,10 @@ def _pair(reference: Any, result: Any) -> tuple[np.ndarray, np.ndarray]:
     if r.shape != x.shape:
         raise ValueError(f"reference and result must have one shape, got {r.shape} and {x.shape}")
     return r, x
+
+
+def _mean_cosine(references: np.ndarray, results: np.ndarray) -> float:
+    return float(np.mean([cosine(*pair) for pair in zip(references, results, strict=True)]))
 
 
 def _decibels(signal: float, noise: float) -> float | None:

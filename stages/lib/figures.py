@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.lib import fidelity, latency, pipelines, tasks
+from stages.lib import clip, fidelity, latency, pipelines, tasks
 from stages.lib import ir as irs
 
 INT8 = ("i8", "u8")
@@ -25,6 +25,10 @@ class Reference:
     runs: list[tasks.Run]
     points: list[dict[str, np.ndarray]]
     predictions: list[np.ndarray]
+
+    def same_task(self, runs: list[tasks.Run]) -> list[tasks.Run]:
+        """Those of a precision's runs that have a counterpart here, in the same order."""
+        return [run for run in runs if run.job.task == self.runs[0].job.task]
 
 
 def static_figures(folder: Path, pipeline: Any) -> dict[str, Any]:
@@ -78,9 +82,8 @@ def work_figures(
 def fidelity_figures(reference: Reference, runs: list[tasks.Run], pipeline: Any) -> dict[str, Any]:
     """Against the reference: predictions for the same inputs, latents along free trajectories, and pictures."""
     predictions = [pipelines.predict(pipeline, point) for point in reference.points]
-    mine = [run for run in runs if run.job.task == reference.runs[0].job.task]
     cosines, pictures = [], []
-    for expected, found in zip(reference.runs, mine, strict=True):
+    for expected, found in zip(reference.runs, reference.same_task(runs), strict=True):
         cosines += map(fidelity.cosine, expected.latents, found.latents)
         pair = np.asarray(expected.picture), np.asarray(found.picture)
         pictures.append((fidelity.psnr_db(*pair), fidelity.ssim(*pair), found.job.prompt))
@@ -91,7 +94,7 @@ def fidelity_figures(reference: Reference, runs: list[tasks.Run], pipeline: Any)
         "trajectory_cosine": round(float(np.mean(cosines)), 6),
         "psnr_db": rounded(float(np.median(decibels)) if decibels else None),
         "ssim": rounded(float(np.median([similarity for _, similarity, _ in pictures])), 4),
-        "clip_score": None,
+        "clip_score": None,  # both: see add_clip_figures
         "clip_similarity": None,
         "worst_prompt": {"id": worst[2].id, "text": worst[2].text, "psnr_db": rounded(worst[0])},
     }
@@ -103,6 +106,18 @@ def add_speedups(rows: dict[str, dict[str, Any]], before: str) -> None:
         for figure, measured in (("speedup_step", "unet_step_s"), ("speedup_image", "image_s")):
             pair = rows[before][measured]["raw"], row[measured]["raw"]
             row[figure] = None if name == before else latency.speedup(*pair)
+
+
+def add_clip_figures(
+    rows: dict[str, dict[str, Any]], reference: Reference, runs: dict[str, list[tasks.Run]], model: clip.Clip
+) -> None:
+    """How well every precision's pictures fit their prompts, and how like the reference's they are, as CLIP sees it."""
+    texts = model.text_features([run.job.prompt.text for run in reference.runs])
+    expected = model.picture_features([run.picture for run in reference.runs])
+    for name, row in rows.items():
+        found = model.picture_features([run.picture for run in reference.same_task(runs[name])])
+        row["clip_score"] = rounded(fidelity.clip_score(found, texts))
+        row["clip_similarity"] = rounded(fidelity.clip_similarity(expected, found), 4)
 
 
 def rounded(value: float | None, digits: int = 2) -> float | None:

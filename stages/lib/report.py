@@ -51,6 +51,7 @@ def page(found: list[Result], machine: dict[str, Any], shown: dict[str, Grid], d
         after=grids.title(found[0].after),
         machine=machine,
         facts=machine_facts(machine),
+        clip_models=clip_models(found),
         settings=[setting_row(result) for result in found if not result.missing],
         records=[(result.title, record(result)) for result in found if not result.missing],
         miniature=any(result.family == "mini" for result in found),
@@ -123,6 +124,12 @@ def machine_facts(machine: dict[str, Any]) -> list[tuple[str, str]]:
     }
     versions = {name: version for name, version in (machine.get("runtimes") or {}).items() if version}
     return [(name, str(value)) for name, value in (known | versions).items() if value]
+
+
+def clip_models(found: list[Result]) -> list[str]:
+    """`mini-CLIP (CC-BY-SA-4.0)`: what scored the pictures, all of them where results are of different ones."""
+    models = [result.metrics.get("clip_model") for result in found]
+    return list(dict.fromkeys(f"{model['title']} ({model['licence']})" for model in models if model))
 
 
 def setting_row(result: Result) -> list[str]:

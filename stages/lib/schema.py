@@ -114,6 +114,16 @@ class Prompts(Part):
 
 
 @dataclass(repr=False)
+class Clip(Part):
+    title: str
+    kind: Literal["local", "hub", "none"]
+    repo: str | None
+    revision: str | None
+    licence: str | None
+    watch: str
+
+
+@dataclass(repr=False)
 class Calibration(Part):
     prompts: Count
     steps_per_prompt: Steps
@@ -160,6 +170,7 @@ class Settings(Part):
     model: Model
     models: dict[str, Model]
     prompts: Prompts
+    clip: Clip
     calibration: Calibration
     quantization: Quantization
     benchmark: Benchmark
@@ -168,6 +179,7 @@ class Settings(Part):
 
 SECTIONS: dict[str, type] = {
     "prompts": Prompts,
+    "clip": Clip,
     "calibration": Calibration,
     "quantization": Quantization,
     "benchmark": Benchmark,

@@ -107,6 +107,11 @@ def columns(found: list[Result]) -> list[Column]:
         Column("SQNR", "UNet output against float32, dB", lambda r, p, _: in_db(r.figure(p, "sqnr_db"))),
         Column("PSNR", "picture against float32, dB", lambda r, p, _: in_db(r.figure(p, "psnr_db"))),
         Column("SSIM", "picture against float32, 1 is equal", lambda r, p, _: fixed(r.figure(p, "ssim"), 3)),
+        Column(
+            "CLIP score",
+            "100 × cosine of picture and prompt as CLIP sees them; below, cosine of picture and float32 picture",
+            lambda r, p, _: clip_figures(r, p),
+        ),
         Column("INT8 layers", "that the compiled UNet really executes in INT8", lambda r, p, _: executed(r, p)),
     ]
 
@@ -127,16 +132,17 @@ def comparison(found: list[Result]) -> list[Line]:
 def markdown(found: list[Result]) -> str:
     """The README's table: one line per model, quantized next to FP16."""
     after = found[0].after.upper()
-    sizes, steps = f"UNet FP16 → {after}", f"step FP16 → {after}"
-    heads = ["", "steps", sizes, "smaller", steps, "faster (95 %)", f"picture {after}", "PSNR", "SSIM"]
+    sizes, steps, scores = (f"{what} FP16 → {after}" for what in ("UNet", "step", "CLIP score"))
+    heads = ["", "steps", sizes, "smaller", steps, "faster (95 %)", f"picture {after}", "PSNR", "SSIM", scores]
     rows = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     for r in found:
         lacks = r.lacks(BEFORE) or r.lacks(r.after)
         unet_mb = [number(r.figure(p, "unet_size_mb")) for p in (BEFORE, r.after)]
         step_s = [duration(r.figure(p, "unet_step_s", "median")) for p in (BEFORE, r.after)]
+        clip_scores = [fixed(r.figure(p, "clip_score"), 2) for p in (BEFORE, r.after)]
         cells = [str(r.steps() or DASH), " → ".join(unet_mb) + " MB", times(r.smaller()), " → ".join(step_s)]
         cells += [gain(r, r.after, "speedup_step"), duration(results.image_time(r, r.after))]
-        cells += [in_db(r.figure(r.after, "psnr_db")), fixed(r.figure(r.after, "ssim"), 3)]
+        cells += [in_db(r.figure(r.after, "psnr_db")), fixed(r.figure(r.after, "ssim"), 3), " → ".join(clip_scores)]
         rows.append([r.title, *([lacks] + [DASH] * (len(cells) - 1) if lacks else cells)])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
@@ -196,6 +202,12 @@ def gain(result: Result, precision: str, name: str) -> str:
     ratio, low, high = (result.figure(precision, name, part) for part in ("ratio", "low", "high"))
     interval = f" ({low:.2f}–{high:.2f})" if low is not None and high is not None else ""
     return times(ratio) + interval if ratio is not None else DASH
+
+
+def clip_figures(result: Result, precision: str) -> str:
+    """`27.18 (0.9871)`: score, and similarity to the reference"""
+    score, similarity = (result.figure(precision, name) for name in ("clip_score", "clip_similarity"))
+    return fixed(score, 2) + (f" ({similarity:.4f})" if similarity is not None else "")
 
 
 def rank(result: Result, precision: str, found: list[Result]) -> str:
