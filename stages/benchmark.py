@@ -61,6 +61,7 @@ def benchmark(settings: Any) -> dict[str, Any]:
     machine = require_machine()
     folders = {precision: IR / key / precision for precision in precisions}
     digests = {name: verified(folder, name, key) for name, folder in folders.items()}
+    random_weights = bool(manifest.read(folders[BEFORE], rerun=f"export@{key}")["facts"].get("random_weights"))
     if settings.model.role == "refiner":
         digests["base"] = verified(IR / settings.model.base / BEFORE, BEFORE, settings.model.base)
     scorer = manifest.verify(SCORER, rerun="scorer")
@@ -72,11 +73,14 @@ def benchmark(settings: Any) -> dict[str, Any]:
     with tqdm(total=total, desc=f"benchmark {key}", unit="run", leave=False, disable=None) as bar:
         subject = with_first_stage(subject)
         metrics, runs, reference = measure(subject, bar.update)
-        if scorer["facts"]:
+        if random_weights:
+            figures.forget_fidelity(metrics["precisions"])
+        elif scorer["facts"]:
             gc.collect()  # the measured pipelines hold on to themselves, and their memory is wanted
             figures.add_clip_figures(metrics["precisions"], reference, runs, clip.load(SCORER))
         bar.update()
-    metrics = {"machine": machine["id"], "clip_model": scorer["facts"] or None, **metrics, "inputs": digests}
+    about = {"machine": machine["id"], "random_weights": random_weights, "clip_model": scorer["facts"] or None}
+    metrics = about | metrics | {"inputs": digests}
     write(REPORTS / key, subject, metrics, runs)
     return metrics
 
@@ -317,10 +321,12 @@ def closing_line(metrics: dict[str, Any]) -> str:
     row = metrics["precisions"][metrics["quantization"]]
     step, image = row["speedup_step"], row["speedup_image"]
     busy = "; the machine was busy, take the times with care" if metrics["noise"]["flagged"] else ""
+    fidelity = f"noise prediction {row['sqnr_db']} dB, pictures {row['psnr_db']} dB"
+    if metrics["random_weights"]:
+        fidelity = "the weights are random, nothing else means anything"
     return (
         f"{metrics['model']} {metrics['quantization']}: {step['ratio']:.2f}x ({step['low']:.2f} to "
-        f"{step['high']:.2f}) the speed of fp16 in a UNet step, {image['ratio']:.2f}x in an image; noise prediction "
-        f"{row['sqnr_db']} dB, pictures {row['psnr_db']} dB{busy}"
+        f"{step['high']:.2f}) the speed of fp16 in a UNet step, {image['ratio']:.2f}x in an image; {fidelity}{busy}"
     )
 
 

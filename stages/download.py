@@ -24,7 +24,7 @@ def download(model: str, source: config.Source, licence: str, root: Path = Path(
             stage="download",
             inputs=inputs,
             settings={"source": config.as_dict(source), "licence": licence},
-            facts={"licence": licence},
+            facts={"licence": licence} | ({"random_weights": True} if source.kind == "synthetic" else {}),
         )
 
 

@@ -36,7 +36,7 @@ def export(model: str, role: str, root: Path = Path(".")) -> dict:
             stage="export",
             inputs={"checkpoint": manifest.digest(checkpoint)},
             settings={"role": role},
-            facts={"precision": "fp16", "licence": source["facts"].get("licence")},
+            facts={"precision": "fp16", "licence": source["facts"].get("licence")} | manifest.origin(source),
         )
 
 

@@ -24,15 +24,15 @@ def quantize(model: str, settings: Quantization, root: Path = Path(".")) -> dict
     """Write artifacts/ir/<model>/<settings.name> and return its manifest."""
     source, target = root / "artifacts/ir" / model / "fp16", root / "artifacts/ir" / model / settings.name
     _check_name(settings.name)
-    files = manifest.verify(source, rerun=f"export@{model}")["files"]
+    before = manifest.verify(source, rerun=f"export@{model}")
     samples = _samples(root / "artifacts/calibration" / model, model, settings)
     inputs = {"ir": manifest.digest(source)} | ({"calibration": manifest.digest(samples.folder)} if samples else {})
     with manifest.whole(target) as folder:
-        for name in files:
+        for name in before["files"]:
             if Path(name) not in (UNET, UNET.with_suffix(".bin")):
                 manifest.link(source / name, folder / name)
         schemes.quantize_unet(source / UNET, folder / UNET, settings, samples or ())
-        facts = _facts(source / UNET, folder / UNET)
+        facts = _facts(source / UNET, folder / UNET) | manifest.origin(before)
         facts |= {"precision": settings.name, "scheme": settings.scheme, "samples": len(samples or ())}
         described = config.as_dict(settings)
         return manifest.write(folder, stage="quantize", inputs=inputs, settings=described, facts=facts)

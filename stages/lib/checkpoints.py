@@ -1,5 +1,5 @@
 """One plain diffusers checkpoint out of whatever a model's source names: a folder or a repository, with its UNet
-swapped or a LoRA fused where the source says so.
+swapped or a LoRA fused where the source says so, or an architecture to be filled with random weights.
 
 Consumes a `Source`; produces folders of configurations, tokenizers and safetensors that were looked into: allowed
 classes, whole files, finite numbers. Pickles are never opened.
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import components, hub, manifest
+from stages.lib import components, hub, manifest, synthetic
 
 if TYPE_CHECKING:
     from stages.lib.config import LoraSource, Source, UnetSource
@@ -25,6 +25,10 @@ Select = Callable[[list[str]], list[str]]
 
 def assemble(source: Source, folder: Path, record: Path) -> dict[str, str]:
     """Fill `folder` with the checkpoint and return the SHA-256 of every file taken, by repository and name."""
+    if source.kind == "synthetic":
+        taken = synthetic.build(source.repo, folder)
+        components.read_index(folder)
+        return taken
     repository = Repository(source.kind, source.repo, source.revision, record)
     taken = repository.place(lambda names: select_pipeline(names, source.variant), folder, source.variant)
     if source.unet is not None:

@@ -15,6 +15,7 @@ import numpy as np
 from stages.lib import clip, fidelity, latency, pipelines, tasks
 from stages.lib import ir as irs
 
+FIDELITY = ("sqnr_db", "trajectory_cosine", "psnr_db", "ssim", "clip_score", "clip_similarity", "worst_prompt")
 INT8 = ("i8", "u8")
 
 
@@ -98,6 +99,12 @@ def fidelity_figures(reference: Reference, runs: list[tasks.Run], pipeline: Any)
         "clip_similarity": None,
         "worst_prompt": {"id": worst[2].id, "text": worst[2].text, "psnr_db": rounded(worst[0])},
     }
+
+
+def forget_fidelity(rows: dict[str, dict[str, Any]]) -> None:
+    """Null what says nothing where the weights are random: only times, sizes and memory are left."""
+    for row in rows.values():
+        row.update(dict.fromkeys(FIDELITY))
 
 
 def add_speedups(rows: dict[str, dict[str, Any]], before: str) -> None:

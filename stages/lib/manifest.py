@@ -63,6 +63,11 @@ def verify(folder: Path, *, rerun: str) -> dict:
     return manifest
 
 
+def origin(manifest: dict) -> dict:
+    """What every later manifest carries along: that the weights are random, where they are."""
+    return {name: value for name, value in manifest["facts"].items() if name == "random_weights"}
+
+
 def digest(folder: Path) -> str:
     """SHA-256 of the folder's manifest: what a later stage records as its input."""
     path = folder / NAME

@@ -70,7 +70,7 @@ class LoraSource(Part):
 
 @dataclass(repr=False)
 class Source(Part):
-    kind: Literal["local", "hub"]
+    kind: Literal["local", "hub", "synthetic"]
     repo: str
     revision: str | None
     variant: str | None
