@@ -1,8 +1,9 @@
 """Stage `download`: one model's checkpoint, fetched, swapped or fused as its YAML file says, and verified.
 
-Consumes a folder or Hub repositories (HF_ENDPOINT, HF_HUB_OFFLINE and HF_HOME are honoured); produces
-artifacts/checkpoints/<model> in plain diffusers layout. The commits that `main` stood for and the hashes of all files
-are kept in artifacts/revisions/<model>.json, which belongs in git. Converts nothing.
+Consumes a folder, Hub repositories (HF_ENDPOINT, HF_HUB_OFFLINE and HF_HOME are honoured) or the name of an
+architecture, which is filled with random weights; produces artifacts/checkpoints/<model> in plain diffusers layout.
+The commits that `main` stood for and the hashes of all files are kept in artifacts/revisions/<model>.json, which
+belongs in git. Converts nothing.
 """
 
 from __future__ import annotations
