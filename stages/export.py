@@ -26,7 +26,7 @@ def export(model: str, role: str, root: Path = Path(".")) -> dict:
     target = root / "artifacts/ir" / model / "fp16"
     manifest.require_space(target, needed=sum(file["size"] for file in source["files"].values()))
     with manifest.whole(target) as folder:
-        for component in _with_bar(components.present(index)):
+        for component in _with_bar(_heavy_first(checkpoint, components.present(index))):
             _convert(checkpoint, component, folder / component.name)
         for name in components.tokenizers(index):
             tokenizing.write_tokenizer(checkpoint / name, folder / name)
@@ -65,9 +65,18 @@ def _with_bar(parts: list[Component]) -> list[Component]:
     return tqdm(parts, desc="export", unit="component", disable=None, leave=False)
 
 
-def _convert(checkpoint: Path, component: Component, target: Path) -> None:
+def _heavy_first(checkpoint: Path, parts: list[Component]) -> list[Component]:
+    """What is converted apart comes first: this process is still small then, and both count."""
+    return sorted(parts, key=lambda component: not _is_heavy(checkpoint, component))
+
+
+def _is_heavy(checkpoint: Path, component: Component) -> bool:
     weights = (checkpoint / component.folder).glob("*.safetensors")
-    if sum(path.stat().st_size for path in weights) > HEAVY_BYTES:
+    return sum(path.stat().st_size for path in weights) > HEAVY_BYTES
+
+
+def _convert(checkpoint: Path, component: Component, target: Path) -> None:
+    if _is_heavy(checkpoint, component):
         _convert_apart(checkpoint, component, target)
     else:
         convert(checkpoint, component, target)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from stages import export as stage
 from stages.export import export
 from stages.lib import components, manifest
 from tests.tiny import SIZE_PX, TOKENS, tiny_checkpoint
@@ -242,3 +243,12 @@ def test_a_missing_or_spoilt_checkpoint_names_the_stage_to_rerun(tmp_path):
     with pytest.raises(ValueError, match="other contents.*run 'dvc repro download@base'"):
         export("base", "base", tmp_path)
     assert not os.path.exists(ir(tmp_path, "base"))
+
+
+def test_heavy_components_are_converted_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "HEAVY_BYTES", 10)
+    for folder, size in (("text_encoder", 5), ("text_encoder_2", 20), ("vae", 5), ("unet", 30)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "model.safetensors").write_bytes(bytes(size))
+    order = [component.name for component in stage._heavy_first(tmp_path, list(components.COMPONENTS))]
+    assert order == ["text_encoder_2", "unet", "text_encoder", "vae_encoder", "vae_decoder"]

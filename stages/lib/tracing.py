@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stages.lib import saving
 from stages.lib.components import Component, read_json
 
 BATCH = 2
@@ -35,15 +36,13 @@ class Traceable:
 
 def write_ir(checkpoint: Path, component: Component, target: Path) -> None:
     """Convert one component of the pipeline in `checkpoint` and save it to `target`, an .xml path."""
-    import openvino as ov
     import torch
 
     with quiet(), torch.no_grad():
         traceable = TRACEABLES[component.name](checkpoint)
         model = _convert(traceable)
         settle_names(model, component.name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        ov.save_model(model, target, compress_to_fp16=True)
+        saving.save(model, target)
 
 
 def settle_names(model: Any, name: str) -> None:
