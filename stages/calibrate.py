@@ -7,11 +7,6 @@ whole shard, with the same result.
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +30,7 @@ def calibrate(settings: Settings, root: Path = Path(".")) -> dict:
     chosen = prompts.load_prompts(settings.prompts, "calibration", settings.calibration.prompts)
     described = _describe(settings, chosen)
     target = root / "artifacts/calibration" / name
-    with _unfinished(target, manifest.key("calibrate", inputs, described)) as shards:
+    with manifest.unfinished(target, manifest.key("calibrate", inputs, described)) as shards:
         truncated = _record(settings, folders, chosen, shards)
         paths = [recorder.shard_path(shards, number) for number in range(len(chosen))]
         facts = {"samples": sum(map(recorder.count_samples, paths)), "prompts": len(chosen), "truncated": truncated}
@@ -63,24 +58,6 @@ def _describe(settings: Settings, chosen: list[Prompt]) -> dict:
     """Everything that decides what is recorded, the prompts' texts included."""
     parts = {part: config.as_dict(getattr(settings, part)) for part in ("model", "calibration", "device")}
     return parts | {"prompts": [[prompt.id, prompt.text] for prompt in chosen]}
-
-
-@contextmanager
-def _unfinished(target: Path, key: str) -> Iterator[Path]:
-    """A folder for shards beside `target`, kept when the run dies and found again by a run with the same key."""
-    folder = target.with_name(f".{target.name}.shards-{key[:16]}")
-    for stale in set(target.parent.glob(f".{target.name}.shards-*")) - {folder}:
-        shutil.rmtree(stale)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield folder
-        shutil.rmtree(folder)
-    except BlockingIOError as error:
-        raise ValueError(f"another run is calibrating {target.name}: wait for it, or stop it") from error
-    finally:
-        os.close(lock)
 
 
 def _record(settings: Settings, folders: dict[str, Path], chosen: list[Prompt], shards: Path) -> int:

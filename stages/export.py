@@ -10,7 +10,7 @@ import json
 import shutil
 from pathlib import Path
 
-from stages.lib import components, config, manifest, tokenizing, tracing
+from stages.lib import apart, components, config, manifest, tokenizing, tracing
 from stages.lib.components import Component
 
 READS = ("model.{model}.role",)
@@ -77,7 +77,7 @@ def _is_heavy(checkpoint: Path, component: Component) -> bool:
 
 def _convert(checkpoint: Path, component: Component, target: Path) -> None:
     if _is_heavy(checkpoint, component):
-        _convert_apart(checkpoint, component, target)
+        apart.run(f"converting {component.name}", convert, checkpoint, component, target)
     else:
         convert(checkpoint, component, target)
 
@@ -91,21 +91,6 @@ def convert(checkpoint: Path, component: Component, target: Path) -> None:
     if component.name == "unet":
         settings.setdefault("time_cond_proj_dim", None)  # optimum asks for it, old checkpoints lack it
     (target / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
-
-
-def _convert_apart(checkpoint: Path, component: Component, target: Path) -> None:
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        try:
-            pool.submit(convert, checkpoint, component, target).result()
-        except BrokenProcessPool as error:
-            raise ValueError(
-                f"the process converting {component.name} was killed, most likely for memory: close other programs, "
-                f"or give it more than twice the size of {checkpoint / component.folder}"
-            ) from error
 
 
 def _copy_rest(checkpoint: Path, index: dict, folder: Path) -> None:

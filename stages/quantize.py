@@ -27,14 +27,15 @@ def quantize(model: str, settings: Quantization, root: Path = Path(".")) -> dict
     before = manifest.verify(source, rerun=f"export@{model}")
     samples = _samples(root / "artifacts/calibration" / model, model, settings)
     inputs = {"ir": manifest.digest(source)} | ({"calibration": manifest.digest(samples.folder)} if samples else {})
-    with manifest.whole(target) as folder:
+    described = config.as_dict(settings)
+    key = manifest.key("quantize", inputs, described)
+    with manifest.unfinished(target, key) as kept, manifest.whole(target) as folder:
         for name in before["files"]:
             if Path(name) not in (UNET, UNET.with_suffix(".bin")):
                 manifest.link(source / name, folder / name)
-        schemes.quantize_unet(source / UNET, folder / UNET, settings, samples or ())
+        schemes.quantize_unet(source / UNET, folder / UNET, settings, samples or (), kept)
         facts = _facts(source / UNET, folder / UNET) | manifest.origin(before)
         facts |= {"precision": settings.name, "scheme": settings.scheme, "samples": len(samples or ())}
-        described = config.as_dict(settings)
         return manifest.write(folder, stage="quantize", inputs=inputs, settings=described, facts=facts)
 
 

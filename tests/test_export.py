@@ -185,8 +185,8 @@ def test_another_process_with_the_unet_in_a_third_one_writes_the_same_bytes_with
     script = (
         "import pathlib, sys\nfrom stages import export\nfrom tests.test_export import checkpoint\n"
         "root, export.HEAVY_BYTES = pathlib.Path(sys.argv[1]), 400_000\n"
-        "apart = export._convert_apart\n"
-        "export._convert_apart = lambda *given: (print('apart:', given[1].name), apart(*given))\n"
+        "apart = export.apart.run\n"
+        "export.apart.run = lambda *given: (print(given[0]), apart(*given))\n"
         "if __name__ == '__main__':\n    checkpoint(root, 'base')\n    export.export('base', 'base', root)\n"
     )
     repository = Path(__file__).parent.parent
@@ -194,7 +194,7 @@ def test_another_process_with_the_unet_in_a_third_one_writes_the_same_bytes_with
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True)
     first, second = (json.loads((ir(root, "base") / "manifest.json").read_text()) for root in (exported, tmp_path))
     assert first == second
-    assert done.stdout == "apart: unet\n"
+    assert done.stdout == "converting unet\n"
     assert not [line for line in done.stderr.splitlines() if "Warning" in line or "distributions" in line]
 
 

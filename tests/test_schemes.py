@@ -1,5 +1,6 @@
 """Every scheme does to a small model what its name says; wrong settings and quantized models are refused."""
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,11 @@ def samples() -> list[dict[str, np.ndarray]]:
     return [{"image": random.standard_normal((1, 32, 8, 8), dtype=np.float32)} for _ in range(4)]
 
 
+def quantize(source: Path, target: Path, how: Quantization, inputs: list) -> None:
+    with tempfile.TemporaryDirectory() as kept:
+        schemes.quantize_unet(source, target, how, inputs, Path(kept))
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     return float_ir(tmp_path / "fp16")
@@ -59,7 +65,7 @@ EXPECTED = {  # FakeQuantize on activations or not, weights in 8 bits out of fou
 @pytest.mark.parametrize("scheme", EXPECTED)
 def test_a_scheme_quantizes_what_it_says(source: Path, tmp_path: Path, scheme: str) -> None:
     target = tmp_path / "out" / "m.xml"
-    schemes.quantize_unet(source, target, settings(scheme), samples())
+    quantize(source, target, settings(scheme), samples())
     counts = ir.count_operations(ir.read(target))
     activations, int8 = EXPECTED[scheme]
     assert (counts["fake_quantize"] > 0) is activations
@@ -73,14 +79,14 @@ def test_a_scheme_quantizes_what_it_says(source: Path, tmp_path: Path, scheme: s
 def test_int4_weights_are_smaller_than_int8_weights(source: Path, tmp_path: Path) -> None:
     for name, changes in (("int8_sym", {}), ("int4_sym", {"group_size": 16})):
         target = tmp_path / name / "m.xml"
-        schemes.quantize_unet(source, target, settings("weights_only", weights=name, **changes))
+        quantize(source, target, settings("weights_only", weights=name, **changes), [])
     assert ir.count_operations(ir.read(tmp_path / "int4_sym/m.xml"))["int4_constants"] > 0
     assert ir.weights_mb(tmp_path / "int4_sym/m.xml") < ir.weights_mb(tmp_path / "int8_sym/m.xml")
 
 
 def test_weights_first_stays_near_the_float_result_and_leaves_conv_in_float(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "out" / "m.xml"
-    schemes.quantize_unet(source, target, settings("weights_first"), samples())
+    quantize(source, target, settings("weights_first"), samples())
     given = samples()[0]["image"]
     before, after = (
         ov.Core().compile_model(xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}) for xml in (source, target)
@@ -92,9 +98,9 @@ def test_weights_first_stays_near_the_float_result_and_leaves_conv_in_float(sour
 
 
 def test_what_is_quantized_already_is_refused(source: Path, tmp_path: Path) -> None:
-    schemes.quantize_unet(source, tmp_path / "out/m.xml", settings("weights_only"))
+    quantize(source, tmp_path / "out/m.xml", settings("weights_only"), [])
     with pytest.raises(ValueError, match="m.xml is quantized already .3 int8_constants.: only an FP16 IR"):
-        schemes.quantize_unet(tmp_path / "out/m.xml", tmp_path / "again/m.xml", settings("weights_first"), samples())
+        quantize(tmp_path / "out/m.xml", tmp_path / "again/m.xml", settings("weights_first"), samples())
 
 
 @pytest.mark.parametrize(
@@ -103,12 +109,12 @@ def test_what_is_quantized_already_is_refused(source: Path, tmp_path: Path) -> N
 def test_an_ignored_pattern_that_matches_nothing_is_named(source: Path, pattern: str, message: str) -> None:
     wrong = settings("weights_first", ignored_patterns=["conv_in", pattern])
     with pytest.raises(ValueError, match=message.replace("(", r"\(").replace(".*", r"\.\*")):
-        schemes.quantize_unet(source, source.with_name("out.xml"), wrong, samples())
+        quantize(source, source.with_name("out.xml"), wrong, samples())
 
 
 def test_operations_of_an_ignored_type_stay_without_quantizers(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "out/m.xml"
-    schemes.quantize_unet(source, target, settings("weights_first", ignored_types=["MatMul"]), samples())
+    quantize(source, target, settings("weights_first", ignored_types=["MatMul"]), samples())
     operations = ir.read(target).get_ops()
     before = [node.input_value(0).get_node().get_type_name() for node in operations if node.get_type_name() == "MatMul"]
     assert len(before) == 2 and "FakeQuantize" not in before
@@ -118,10 +124,10 @@ def test_operations_of_an_ignored_type_stay_without_quantizers(source: Path, tmp
 def test_an_ignored_type_that_is_absent_is_named(source: Path) -> None:
     wrong = settings("weights_first", ignored_types=["MatMull"])
     with pytest.raises(ValueError, match="no operation of type 'MatMull'; it has .*MatMul"):
-        schemes.quantize_unet(source, source.with_name("out.xml"), wrong, samples())
+        quantize(source, source.with_name("out.xml"), wrong, samples())
 
 
 def test_nncf_says_nothing(source: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
-    schemes.quantize_unet(source, tmp_path / "out/m.xml", settings("weights_first"), samples())
+    quantize(source, tmp_path / "out/m.xml", settings("weights_first"), samples())
     said = capfd.readouterr()
     assert said.out + said.err == ""

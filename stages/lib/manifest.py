@@ -12,11 +12,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 NAME = "manifest.json"
+HASHERS = 4
 TOOLS = ("diffusers", "nncf", "openvino", "openvino-tokenizers", "optimum-intel", "torch", "transformers")
 
 
@@ -29,7 +31,7 @@ def write(folder: Path, *, stage: str, inputs: dict[str, str], settings: dict, f
         "settings": settings,
         "facts": facts or {},
         "tools": {tool: version(tool) for tool in TOOLS},
-        "files": {name: {"sha256": sha256(folder / name), "size": size(folder / name)} for name in _names(folder)},
+        "files": _described(folder, _names(folder)),
     }
     (folder / NAME).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     return manifest
@@ -58,8 +60,9 @@ def verify(folder: Path, *, rerun: str) -> dict:
             raise FileNotFoundError(f"{path} is missing: run 'dvc repro {rerun}'")
         if size(path) != expected["size"]:
             raise ValueError(f"{path} has {size(path)} bytes instead of {expected['size']}: run 'dvc repro {rerun}'")
-        if sha256(path) != expected["sha256"]:
-            raise ValueError(f"{path} has other contents than its manifest says: run 'dvc repro {rerun}'")
+    for name, found in _described(folder, list(manifest["files"])).items():
+        if found["sha256"] != manifest["files"][name]["sha256"]:
+            raise ValueError(f"{folder / name} has other contents than its manifest says: run 'dvc repro {rerun}'")
     return manifest
 
 
@@ -93,6 +96,26 @@ def whole(target: Path) -> Iterator[Path]:
         _replace(target, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+@contextmanager
+def unfinished(target: Path, key: str) -> Iterator[Path]:
+    """A folder beside `target` for pieces of it, kept when the run dies and found again by a run with the same key."""
+    folder = target.with_name(f".{target.name}.unfinished-{key[:16]}")
+    for stale in set(target.parent.glob(f".{target.name}.unfinished-*")) - {folder}:
+        shutil.rmtree(stale)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield folder
+        shutil.rmtree(folder)
+    except BlockingIOError as error:
+        raise ValueError(f"another run is making {target}: wait for it, or stop it") from error
+    finally:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
         os.close(lock)
 
 
@@ -154,6 +177,15 @@ def sha256(path: Path) -> str:
 
 def size(path: Path) -> int:
     return path.stat().st_size
+
+
+def _described(folder: Path, names: list[str]) -> dict[str, dict]:
+    """Hash and size of every file; a large one and small ones side by side, as hashing keeps one core busy."""
+    with ThreadPoolExecutor(HASHERS) as pool:
+        hashes = pool.map(sha256, [folder / name for name in names])
+        return {
+            name: {"sha256": digest, "size": size(folder / name)} for name, digest in zip(names, hashes, strict=True)
+        }
 
 
 def _names(folder: Path) -> list[str]:

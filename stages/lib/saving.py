@@ -1,29 +1,30 @@
 """A converted model written to disk without its weights ever being in memory all at once.
 
 OpenVINO's own writer reads every constant of the model in one go: weights that lie in a memory-mapped checkpoint
-become resident, all 5 GB of SDXL's UNet. Here large constants are replaced by empty stand-ins before the graph is
-written, and then copied into their places one after the other, each given back to the system before the next.
-Produces the very bytes that `openvino.save_model` writes. Knows nothing of what the model computes.
+become resident, all 5 GB of SDXL's UNet. Here large constants are replaced by empty stand-ins, which the writer stores
+once for all of one size; then the file of weights is laid out anew with the true ones, each given back to the system
+before the next. Produces the very bytes that `openvino.save_model` writes. Knows nothing of what the model computes.
 """
 
 from __future__ import annotations
 
 import ctypes
+import html
 import mmap
+import re
 import sys
-import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 LARGE = 2**20  # bytes
-FLOATS = ("f16", "f32")
+FLOATS = ("f16", "f32")  # written as float16
+BYTES = ("i8", "u8")  # written as they are
 PIECE = 2**24
-TAG = 2  # numbers at the beginning of a stand-in that tell it from others, exact in float16
-BASE = 1024
-HEAD = 64  # bytes that are looked at: the tag, then nothing
 PAGE_OUT = 21  # MADV_PAGEOUT: give the pages back; they are read again from their file when touched
+CONSTANT = re.compile(r'<layer id="\d+" name="([^"]*)" type="Const"[^>]*>\s*<data [^>]*?offset="(\d+)" size="(\d+)"')
 
 
 def save(model: Any, target: Path) -> None:
@@ -33,66 +34,86 @@ def save(model: Any, target: Path) -> None:
     weights = _set_aside(model)
     target.parent.mkdir(parents=True, exist_ok=True)
     ov.save_model(model, target, compress_to_fp16=True)
-    _fill(target, weights)
+    if weights:
+        _lay_out(target, weights)
 
 
-def _set_aside(model: Any) -> list[Any]:
-    """The model's large constants as arrays, in the order of their tags; stand-ins take their places."""
+def _set_aside(model: Any) -> dict[str, np.ndarray]:
+    """The model's large constants by name, floats and bytes; stand-ins of all zeros take their places."""
     from openvino import opset13 as ops
 
-    weights: list[Any] = []
-    for operation in model.get_ordered_ops():
-        if operation.get_type_name() != "Constant" or operation.get_byte_size() < LARGE:
+    operations = model.get_ordered_ops()
+    names = Counter(operation.get_friendly_name() for operation in operations)
+    large = [operation for operation in operations if _is_large(operation)]
+    nothing = _nothing(max((operation.get_byte_size() for operation in large), default=0))
+    weights: dict[str, np.ndarray] = {}
+    for operation in large:
+        name, data = operation.get_friendly_name(), operation.data
+        if names[name] > 1:  # the writer would choose one
             continue
-        if operation.get_element_type().get_type_name() not in FLOATS:
-            continue
-        weights.append(operation.data)
-        stand_in = ops.constant(_nothing(operation.data, len(weights) - 1), shared_memory=True)
-        stand_in.set_friendly_name(operation.get_friendly_name())
+        empty = np.frombuffer(nothing, dtype=data.dtype, count=data.size).reshape(data.shape)
+        stand_in = ops.constant(empty, shared_memory=True)
+        stand_in.set_friendly_name(name)
         stand_in.output(0).get_tensor().set_names(operation.output(0).get_tensor().get_names())
         operation.output(0).replace(stand_in.output(0))
+        weights[name] = data
     return weights
 
 
-def _nothing(like: np.ndarray, number: int) -> np.ndarray:
-    """An array of that shape and type which takes one page of memory: a tag, then zeros that nobody wrote."""
-    memory = mmap.mmap(-1, like.nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+def _is_large(operation: Any) -> bool:
+    if operation.get_type_name() != "Constant" or operation.get_byte_size() < LARGE:
+        return False
+    return operation.get_element_type().get_type_name() in FLOATS + BYTES
+
+
+def _nothing(size: int) -> mmap.mmap:
+    """Zeros that take no memory, as nobody writes them."""
+    memory = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         memory.madvise(mmap.MADV_NOHUGEPAGE)
-    array = np.frombuffer(memory, dtype=like.dtype)
-    array[:TAG] = 1 + number // BASE, 1 + number % BASE
-    return array.reshape(like.shape)
+    return memory
 
 
-def _fill(target: Path, weights: list[Any]) -> None:
-    """Copy the weights to where their stand-ins came to lie."""
-    written = set()
-    with target.with_suffix(".bin").open("r+b") as file:
-        for _, element in ElementTree.iterparse(target):
-            if element.tag != "data" or element.get("element_type") != "f16":
-                continue
-            file.seek(int(element.get("offset")))
-            number = _number(file.read(HEAD))
-            if number < len(weights) and int(element.get("size")) == 2 * weights[number].size:
-                file.seek(int(element.get("offset")))
-                _copy(weights[number], file)
-                written.add(number)
-    assert len(written) == len(weights), "a stand-in was not found where the graph says it is"
+def _lay_out(target: Path, weights: dict[str, np.ndarray]) -> None:
+    """Write the .bin anew in the order of the graph's constants, as OpenVINO does, and their offsets into the .xml."""
+    graph, old = target.read_text(encoding="utf-8"), target.with_suffix(".bin")
+    new = old.with_suffix(".partial")
+    left, pieces, end = dict(weights), [], 0
+    moved: dict[tuple[int, int], int] = {}  # small constants: equal ones are stored once
+    with old.open("rb") as source, new.open("wb") as file:
+        for found in CONSTANT.finditer(graph):
+            name, place = html.unescape(found[1]), (int(found[2]), int(found[3]))
+            weight = left.pop(name, None)
+            if weight is None:  # a float32 constant is renamed when it is compressed
+                weight = left.pop(name.removesuffix("_compressed"), None)
+            if weight is None and place in moved:
+                offset = moved[place]
+            else:
+                offset = file.tell()
+                if weight is None:
+                    moved[place] = offset
+                    _copy_bytes(source, *place, file)
+                else:
+                    _copy_weight(weight, file)
+                assert file.tell() - offset == place[1], f"{name} has another size than the graph says"
+            pieces += [graph[end : found.start(2)], str(offset)]
+            end = found.end(2)
+    assert not left, f"the graph has no constant named {next(iter(left))}"
+    new.replace(old)
+    target.write_text("".join([*pieces, graph[end:]]), encoding="utf-8")
 
 
-def _number(head: bytes) -> int:
-    """The number in a stand-in's tag; of anything else, one that is too large."""
-    values = np.frombuffer(head[: len(head) // 2 * 2], np.float16).astype(np.float64)
-    if len(values) < HEAD // 2 or values[TAG:].any() or (values[:TAG] < 1).any() or (values % 1).any():
-        return sys.maxsize
-    return int((values[0] - 1) * BASE + values[1] - 1)
+def _copy_bytes(source: Any, offset: int, size: int, file: Any) -> None:
+    source.seek(offset)
+    file.write(source.read(size))
 
 
-def _copy(array: np.ndarray, file: Any) -> None:
+def _copy_weight(array: np.ndarray, file: Any) -> None:
     content = array.reshape(-1)
+    dtype = np.float16 if content.dtype.kind == "f" else content.dtype
     for start in range(0, len(content), PIECE):
         piece = content[start : start + PIECE]
-        file.write(np.ascontiguousarray(piece, dtype=np.float16).data)
+        file.write(np.ascontiguousarray(piece, dtype=dtype).data)
         _release(piece)
 
 

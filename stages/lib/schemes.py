@@ -1,7 +1,8 @@
 """Quantization schemes: ways from a UNet in FP16 to a smaller and faster one, each a small function in SCHEMES.
 
 Consumes the IR of a float UNet, recorded inputs where a scheme wants them, and the quantization settings; writes the
-quantized IR. What a scheme is for stands in conf/quantization. Measures nothing, knows no pipeline.
+quantized IR. Half-finished work is kept in a folder that the caller gives. What a scheme is for stands in
+conf/quantization. Measures nothing, knows no pipeline.
 """
 
 from __future__ import annotations
@@ -9,17 +10,15 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import ir, tracing
+from stages.lib import apart, ir, manifest, saving, statistics, tracing
 
 if TYPE_CHECKING:
-    import nncf
     import openvino as ov
 
     from stages.lib.config import Quantization
@@ -29,14 +28,17 @@ Samples = Iterable[dict[str, Any]]  # UNet inputs by name; read more than once
 
 @dataclass(frozen=True)
 class Scheme:
-    quantize: Callable[[Path, Path, Quantization, Samples], None]  # source.xml, target.xml, settings, inputs
+    quantize: Callable[
+        [Path, Path, Quantization, Samples, Path], None
+    ]  # source.xml, target.xml, settings, inputs, kept
     needs_samples: bool
 
 
-def quantize_unet(source: Path, target: Path, settings: Quantization, samples: Samples = ()) -> None:
+def quantize_unet(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
     """Write the IR `target` (.xml, with its .bin beside it) quantized out of `source` in the way `settings` name.
 
-    Raises ValueError if `source` is quantized already, or if an ignored pattern or type names no operation.
+    A run that finds in the folder `kept` what an equal run left there goes on from it. Raises ValueError if `source` is
+    quantized already, or if an ignored pattern or type names no operation.
     """
     model = ir.read(source)
     require_float(model, source)
@@ -45,43 +47,34 @@ def quantize_unet(source: Path, target: Path, settings: Quantization, samples: S
     del model  # a scheme reads its own: memory is what the large ones lack
     target.parent.mkdir(parents=True, exist_ok=True)
     with _quiet():
-        SCHEMES[settings.scheme].quantize(source, target, settings, samples)
+        SCHEMES[settings.scheme].quantize(source, target, settings, samples, kept)
 
 
-def weights_first(source: Path, target: Path, settings: Quantization, samples: Samples) -> None:
-    """Weights to INT8, saved; then the activations of that small model. SDXL takes 9 GB where one pass takes > 24."""
-    with _between(target) as weights:
-        weights_only(source, weights, settings, samples)
-        _save(_quantize_activations(weights, settings, samples, settings.ignored_patterns), target)
+def weights_first(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
+    """Weights to INT8, saved; then the activations of that small model: SDXL in 6 GB where one pass takes over 24."""
+    weights = _weights_apart(source, settings, "weights", kept)
+    _save(_quantize_activations(weights, settings, samples, settings.ignored_patterns, kept), target)
 
 
-def weights_only(source: Path, target: Path, settings: Quantization, samples: Samples) -> None:
+def weights_only(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
     """Weights alone, without data; the CPU plugin quantizes activations while it runs, unless told otherwise."""
-    import nncf
-
-    _save(_compress(source, settings, nncf.IgnoredScope(patterns=list(settings.ignored_patterns))), target)
+    _compress_and_save(source, target, settings, [])
 
 
-def hybrid(source: Path, target: Path, settings: Quantization, samples: Samples) -> None:
+def hybrid(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
     """optimum-intel's way: weights of all but the convolutions, then weights and activations of the convolutions."""
-    import nncf
-
-    ignored = nncf.IgnoredScope(patterns=list(settings.ignored_patterns), types=["Convolution"])
-    with _between(target) as weights:
-        _save(_compress(source, settings, ignored), weights)
-        matmuls = [f"^{re.escape(name)}$" for name in _weighted_matmuls(ir.read(weights))]
-        _save(_quantize_activations(weights, settings, samples, [*settings.ignored_patterns, *matmuls]), target)
+    weights = _weights_apart(source, settings, "weights-but-convolutions", kept, ["Convolution"])
+    matmuls = [f"^{re.escape(name)}$" for name in _weighted_matmuls(ir.read(weights))]
+    _save(_quantize_activations(weights, settings, samples, [*settings.ignored_patterns, *matmuls], kept), target)
 
 
-def notebook(source: Path, target: Path, settings: Quantization, samples: Samples) -> None:
+def notebook(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
     """The OpenVINO notebooks' way: weights and activations of the float model at once."""
-    _save(_quantize_activations(source, settings, samples, settings.ignored_patterns), target)
+    _save(_quantize_activations(source, settings, samples, settings.ignored_patterns, kept=None), target)
 
 
-def none(source: Path, target: Path, settings: Quantization, samples: Samples) -> None:
+def none(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
     """The FP16 IR as it is: compared with itself it shows what the measurement scatters."""
-    from stages.lib import manifest
-
     for suffix in (".xml", ".bin"):
         manifest.link(source.with_suffix(suffix), target.with_suffix(suffix))
 
@@ -131,32 +124,51 @@ def check_types(model: ov.Model, types: list[str]) -> None:
             )
 
 
-def _compress(source: Path, settings: Quantization, ignored: nncf.IgnoredScope) -> ov.Model:
+def _weights_apart(source: Path, settings: Quantization, name: str, kept: Path, types: list[str] | None = None) -> Path:
+    """The IR with compressed weights in `kept`, made by a process of its own unless it is there already."""
+    folder = kept / name
+    if not folder.is_dir():
+        with manifest.whole(folder) as partial:
+            apart.run("compressing weights", _compress_and_save, source, partial / "weights.xml", settings, types or [])
+    return folder / "weights.xml"
+
+
+def _compress_and_save(source: Path, target: Path, settings: Quantization, ignored_types: list[str]) -> None:
     import nncf
 
     mode = nncf.CompressWeightsMode[(settings.weights or "int8_sym").upper()]
     grouped = {"ratio": settings.ratio, "group_size": settings.group_size} if mode.name.startswith("INT4") else {}
-    return nncf.compress_weights(ir.read(source), mode=mode, ignored_scope=ignored, **grouped)
+    ignored = nncf.IgnoredScope(patterns=list(settings.ignored_patterns), types=ignored_types)
+    with _quiet():
+        _save(nncf.compress_weights(ir.read(source), mode=mode, ignored_scope=ignored, **grouped), target)
 
 
-def _quantize_activations(source: Path, settings: Quantization, samples: Samples, ignored: list[str]) -> ov.Model:
-    """NNCF's post-training quantization; weights that are compressed already stay as they are."""
+def _quantize_activations(
+    source: Path, settings: Quantization, samples: Samples, ignored: list[str], kept: Path | None
+) -> ov.Model:
+    """NNCF's post-training quantization; weights that are compressed already stay as they are.
+
+    With a folder for what is unfinished, ranges are collected there, leanly; without one, as NNCF does it.
+    """
     import nncf
 
+    model = ir.read(source)
+    own = {name for port in model.outputs for name in port.get_names()}
     off = nncf.AdvancedSmoothQuantParameters(convolution=-1, matmul=-1)
     advanced = nncf.AdvancedQuantizationParameters(
         overflow_fix=nncf.OverflowFix.DISABLE,  # for processors without VNNI, where 8-bit sums overflow 16 bits
         disable_bias_correction=not settings.bias_correction,
         **({} if settings.smooth_quant else {"smooth_quant_alphas": off}),
     )
-    return nncf.quantize(
-        ir.read(source),
-        nncf.Dataset(samples),
-        model_type=nncf.ModelType.TRANSFORMER,
-        subset_size=settings.samples,
-        ignored_scope=nncf.IgnoredScope(patterns=list(ignored), types=list(settings.ignored_types)),
-        advanced_parameters=advanced,
-    )
+    with statistics.lean(kept / "ranges", own) if kept else contextlib.nullcontext():
+        return nncf.quantize(
+            model,
+            nncf.Dataset(samples),
+            model_type=nncf.ModelType.TRANSFORMER,
+            subset_size=settings.samples,
+            ignored_scope=nncf.IgnoredScope(patterns=list(ignored), types=list(settings.ignored_types)),
+            advanced_parameters=advanced,
+        )
 
 
 def _weighted_matmuls(model: ov.Model) -> list[str]:
@@ -174,27 +186,13 @@ def _is_stored(node: Any) -> bool:
 
 
 def _save(model: ov.Model, target: Path) -> None:
-    import openvino as ov
-
     tracing.settle_names(model, "unet")
-    ov.save_model(model, target)
-
-
-@contextlib.contextmanager
-def _between(target: Path) -> Iterator[Path]:
-    """An IR beside `target` for the model with INT8 weights, gone when the block ends, however it ends."""
-    weights = target.with_name("weights.xml")
-    try:
-        yield weights
-    finally:
-        for part in (weights, weights.with_suffix(".bin")):
-            part.unlink(missing_ok=True)
+    saving.save(model, target)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """NNCF without its log and its progress bars, which it prints to stdout; errors still come through."""
-    os.environ.setdefault("NNCF_TELEMETRY", "0")
     import nncf
 
     nncf.set_log_level(logging.ERROR)

@@ -1,0 +1,115 @@
+"""Ranges of a model's activations, collected for NNCF within little memory, and kept so that a killed run goes on.
+
+NNCF taps hundreds of tensors and lets OpenVINO run the model with them as outputs. Left in NNCF's order, every tapped
+tensor stays in memory until the end of the run; here each is reduced as soon as it is computed, and shapes are fixed to
+those of the sample, so that memory can be planned. The numbers are NNCF's own. Decides nothing about quantization.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+Outputs = dict[str, np.ndarray]  # by tensor name
+
+
+@contextmanager
+def lean(kept: Path, own: set[str]) -> Iterator[None]:
+    """NNCF runs models as this module does while the block lasts.
+
+    `kept` is a folder for the ranges of each sample, which are not computed again when they are found there: it must
+    belong to one model, one list of samples and one choice of settings. `own` names the model's own outputs.
+    """
+    from nncf.common import factory
+
+    before, numbers = factory.EngineFactory.create, count()
+    factory.EngineFactory.create = staticmethod(lambda model: _Engine(model, kept / f"pass-{next(numbers)}", own))
+    try:
+        yield
+    finally:
+        factory.EngineFactory.create = staticmethod(before)
+
+
+class _Engine:
+    """What NNCF calls with one sample after the other; compiled when the first one is missing."""
+
+    def __init__(self, model: ov.Model, kept: Path, own: set[str]) -> None:
+        self._model, self._kept, self._own = model, kept, own
+        self._numbers, self._shapes, self._request = count(), None, None
+
+    def infer(self, sample: dict[str, np.ndarray]) -> Outputs:
+        path = self._kept / f"{next(self._numbers):05d}.safetensors"
+        names = {lasting_name(name): name for name in self._names()}
+        if not path.is_file():
+            found = self._run(sample)
+            if len(names) < len(found):  # reducers that cannot be told apart later
+                return found
+            _write(path, {lasting: found[name] for lasting, name in names.items()})
+        return {names[lasting]: value for lasting, value in _read(path).items()}
+
+    def _names(self) -> list[str]:
+        return [name for port in self._model.outputs for name in port.get_names() if name not in self._own]
+
+    def _run(self, sample: dict[str, np.ndarray]) -> Outputs:
+        shapes = {name: list(value.shape) for name, value in sample.items()}
+        if shapes != self._shapes:
+            self._request, self._shapes = _compile(self._model, shapes), shapes
+        found = self._request.infer(sample)
+        named = [(name, value) for port, value in found.items() for name in port.get_names()]
+        return {name: value for name, value in named if name not in self._own}
+
+
+def lasting_name(name: str) -> str:
+    """A tap's name without the number that Python gives NNCF's reducer anew in every process.
+
+    >>> lasting_name("Result_conv_OVMaxReducer-2928534893418194978.0.0")
+    'Result_conv_OVMaxReducer.0.0'
+    """
+    return re.sub(r"Reducer-?\d+", "Reducer", name)
+
+
+def _compile(model: ov.Model, shapes: dict[str, list[int]]) -> Any:
+    import openvino as ov
+
+    ordered = ov.Model(early_first(model), model.get_parameters())
+    ordered.reshape(shapes)
+    compiled = ov.Core().compile_model(ordered, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return compiled.create_infer_request()
+
+
+def early_first(model: ov.Model) -> list[ov.Node]:
+    """The model's results in the order in which what they tap is computed: OpenVINO works through them in turn."""
+    position = {node.get_friendly_name(): number for number, node in enumerate(model.get_ordered_ops())}
+
+    def tapped(result: ov.Node) -> tuple[bool, int]:
+        node = result.input_value(0).get_node()
+        is_tap = node.get_type_name().startswith("Reduce")
+        while node.get_type_name().startswith("Reduce") or node.get_type_name() == "Abs":
+            node = node.input_value(0).get_node()
+        return not is_tap, position[node.get_friendly_name()]
+
+    return sorted(model.get_results(), key=tapped)
+
+
+def _write(path: Path, outputs: Outputs) -> None:
+    from safetensors.numpy import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    save_file({name: np.ascontiguousarray(value) for name, value in outputs.items()}, partial)
+    partial.replace(path)
+
+
+def _read(path: Path) -> Outputs:
+    from safetensors.numpy import load_file
+
+    return load_file(path)
