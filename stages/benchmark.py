@@ -2,7 +2,9 @@
 
 Consumes both IR folders (for a refiner its base's FP16 one too), evaluation prompts, the CLIP model that scores
 pictures and the machine's description; produces reports/benchmark/<model>/metrics.json and images/. Precisions run in
-turns; fidelity is measured against the FP16 IR computed in float32. Compares no models with each other: `compare` does.
+turns; fidelity is measured against the FP16 IR computed in float32. Where memory is short, parts are loaded in turn,
+precisions run one after the other, and one that does not fit at all is left out with the reason. Compares no models
+with each other: `compare` does.
 """
 
 from __future__ import annotations
@@ -16,8 +18,26 @@ from typing import Any
 
 import numpy as np
 
-from stages.lib import clip, config, figures, footprint, latency, manifest, peak, pipelines, prompts, recorder, tasks
+from stages.lib import (
+    budget,
+    clip,
+    config,
+    figures,
+    footprint,
+    latency,
+    manifest,
+    peak,
+    pipelines,
+    prompts,
+    recorder,
+    schemes,
+    sizes,
+    tasks,
+    usage,
+)
+from stages.lib import ir as irs
 from stages.lib import machine as this_machine
+from stages.lib.residency import Room
 
 READS = ("model.{model}", "prompts", "benchmark", "device", "quantization.name")
 REPORTS = Path("reports/benchmark")
@@ -32,18 +52,27 @@ CACHED_S = 0.25  # shorter calls are of models so small that caches decide
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: names, settings, and the IR folder of each precision, the one compared against first."""
+    """What is measured: names, settings, and the IR folder of each precision, the one compared against first.
+
+    `skipped`: why a precision is not among the folders; `room`: the memory that all of it shares.
+    """
 
     key: str
     settings: Any
     folders: dict[str, Path]
+    skipped: dict[str, str]
     prompts: list[Any]
     steps: int
+    room: Room
     first_stage: tasks.FirstStage | None = None
 
     @property
     def main_task(self) -> str:
         return "two-stage" if self.settings.model.role == "refiner" else "text-to-image"
+
+    @property
+    def asked(self) -> budget.Request:
+        return budget.request(self.settings.model.sampler, self.settings.device)
 
     @property
     def all_tasks(self) -> list[str]:
@@ -67,16 +96,15 @@ def benchmark(settings: Any) -> dict[str, Any]:
     scorer = manifest.verify(SCORER, rerun="scorer")
     digests["scorer"] = manifest.digest(SCORER)
     evaluation = prompts.load_prompts(settings.prompts, "evaluation", settings.benchmark.prompts)
-    steps = settings.benchmark.steps or settings.model.sampler.steps
-    subject = Subject(key, settings, folders, evaluation, steps)
-    total = len(evaluation) * (1 + len(precisions) * len(subject.all_tasks)) + 2 * len(precisions) + 1
+    fitting, skipped = what_fits(folders, budget.request(settings.model.sampler, settings.device))
+    subject = Subject(key, settings, fitting, skipped, evaluation, steps_of(settings), Room(budget.room_gb()))
+    total = len(evaluation) * (1 + len(fitting) * len(subject.all_tasks)) + 2 * len(fitting) + 1
     with tqdm(total=total, desc=f"benchmark {key}", unit="run", leave=False, disable=None) as bar:
         subject = with_first_stage(subject)
         metrics, runs, reference = measure(subject, bar.update)
         if random_weights:
             figures.forget_fidelity(metrics["precisions"])
-        elif scorer["facts"]:
-            gc.collect()  # the measured pipelines hold on to themselves, and their memory is wanted
+        elif scorer["facts"] and reference.name:
             figures.add_clip_figures(metrics["precisions"], reference, runs, clip.load(SCORER))
         bar.update()
     about = {"machine": machine["id"], "random_weights": random_weights, "clip_model": scorer["facts"] or None}
@@ -87,29 +115,49 @@ def benchmark(settings: Any) -> dict[str, Any]:
 
 def measure(subject: Subject, tick: Any) -> tuple[dict[str, Any], dict[str, list[tasks.Run]], figures.Reference]:
     """All figures but CLIP's, the runs of every precision, whose pictures are kept, and what they are compared with."""
-    settings = subject.settings
     reference = reference_runs(subject, tick)
-    shapes = request_shapes(subject, reference)
-    device = config.as_dict(settings.device)
-    costs = {}
-    for precision, folder in subject.folders.items():
-        costs[precision] = footprint.measure(folder, shapes, device)
-        tick()
-    loaded = {name: load(subject, folder) for name, folder in subject.folders.items()}
+    groups = measured_together(subject)
+    rows, runs, costs = {}, {}, footprints(subject, request_shapes(subject, reference), tick)
     with latency.disturbance(this_machine.load_average()) as disturbance:
-        runs = interleaved_runs(subject, loaded, reference, tick)
-        times = part_times(subject, loaded, reference)
-        peaks = peak.peak_gops(settings.device)
-    rows = {}
-    for name, pipes in loaded.items():
-        pipeline, folder = pipes[subject.main_task], subject.folders[name]
-        rows[name] = costs[name] | figures.static_figures(folder, pipeline)
-        rows[name] |= figures.time_figures(runs[name], times[name], subject.main_task)
-        rows[name] |= figures.work_figures(rows[name], folder, reference.points[0], peaks)
-        rows[name] |= figures.fidelity_figures(reference, runs[name], pipeline)
-        tick()
+        peaks = peak.peak_gops(subject.settings.device)
+        for group in groups:
+            loaded = {name: load(subject, subject.folders[name]) for name in group}
+            runs |= interleaved_runs(subject, loaded, reference, tick)
+            times = part_times(subject, loaded, reference)
+            for name, pipes in loaded.items():
+                rows[name] = row(subject, name, pipes[subject.main_task], reference, runs[name], times[name], peaks)
+                rows[name] |= costs[name]
+                tick()
+            del loaded
+            let_go(subject)
     figures.add_speedups(rows, BEFORE)
-    return header(subject, runs, disturbance, peaks) | {"precisions": rows}, runs, reference
+    rows |= {
+        name: figures.skipped(reason, IR / subject.key / name, rows[next(iter(rows))])
+        for name, reason in subject.skipped.items()
+    }
+    about = header(subject, runs, disturbance, peaks)
+    about |= {"reference": reference.name, "interleaved": len(groups) == 1}
+    return about | {"precisions": {name: rows[name] for name in sorted(rows, key=order(subject))}}, runs, reference
+
+
+def row(
+    subject: Subject,
+    name: str,
+    pipeline: Any,
+    reference: figures.Reference,
+    runs: list[tasks.Run],
+    times: dict[str, list[float]],
+    peaks: dict[str, float],
+) -> dict[str, Any]:
+    """The figures of one precision but those that need another one."""
+    folder = subject.folders[name]
+    found = figures.static_figures(folder, pipeline) | figures.time_figures(runs, times, subject.main_task)
+    found |= figures.work_figures(found, folder, reference.points[0], peaks)
+    return found | figures.fidelity_figures(reference, runs, pipeline)
+
+
+def order(subject: Subject) -> Any:
+    return [BEFORE, subject.settings.quantization.name].index
 
 
 # --- before measuring ---------------------------------------------------------------------------------------------
@@ -133,24 +181,66 @@ def verified(folder: Path, precision: str, key: str) -> str:
     return manifest.digest(folder)
 
 
+def what_fits(folders: dict[str, Path], asked: budget.Request) -> tuple[dict[str, Path], dict[str, str]]:
+    """The precisions that this machine's memory holds, part by part, and the reasons of those that it does not."""
+    free = budget.SHARE * this_machine.available_memory_gb()
+    found = {name: (sizes.of_ir(folder), irs.stored(folder)) for name, folder in folders.items()}
+    needs = {name: budget.in_turn_gb(size, asked, stored) for name, (size, stored) in found.items()}
+    reasons = {
+        name: f"not run: needs {gb:.1f} GB of memory, {free:.1f} of {this_machine.memory_gb():.1f} GB can be had"
+        for name, gb in needs.items()
+        if gb > free
+    }
+    if len(reasons) == len(folders):
+        raise ValueError("; ".join(f"{name} {reason}" for name, reason in reasons.items()) + ": close other programs")
+    return {name: folder for name, folder in folders.items() if name not in reasons}, reasons
+
+
+def steps_of(settings: Any) -> int:
+    return settings.benchmark.steps or settings.model.sampler.steps
+
+
+def measured_together(subject: Subject) -> list[list[str]]:
+    """Precisions that take turns: all where memory holds them side by side, else each for itself."""
+    needed = sum(
+        sum(budget.parts_gb(sizes.of_ir(folder), subject.asked, irs.stored(folder)).values())
+        for folder in subject.folders.values()
+    )
+    return [list(subject.folders)] if needed <= subject.room.limit_gb else [[name] for name in subject.folders]
+
+
 def with_first_stage(subject: Subject) -> Subject:
     """A refiner's subject with what its base hands over, drawn by the base's FP16 IR with the refiner's settings."""
     model, settings = subject.settings.model, subject.settings
     if model.role != "refiner":
         return subject
-    base = pipelines.load(IR / model.base / BEFORE, "text-to-image", model.sampler, settings.device)
-    pipelines.generate(base, subject.prompts[0].text, model.sampler, settings.benchmark.seed, steps=2)  # warm-up
-    stage = tasks.first_stage(base, subject.prompts, model.sampler, subject.steps, settings.benchmark)
+    source = IR / model.base / BEFORE
+    unet = budget.recording_unet("auto", sizes.of_ir(source), subject.asked)
+    with manifest.unfinished(IR / subject.key / "base", manifest.digest(source)) as kept:
+        folder = source if unet == budget.FP16 else schemes.light_pipeline(source, kept / "light")
+        base = pipelines.load(folder, "text-to-image", model.sampler, settings.device, room=subject.room)
+        pipelines.generate(base, subject.prompts[0].text, model.sampler, settings.benchmark.seed, steps=2)  # warm-up
+        how = model.sampler, subject.steps, settings.benchmark, subject.room.clock
+        stage = tasks.first_stage(base, subject.prompts, *how)
+        del base
+        let_go(subject)
     return replace(subject, first_stage=stage)
 
 
 def load(subject: Subject, folder: Path, *, reference: bool = False) -> dict[str, Any]:
     """Pipelines by task on one set of compiled parts."""
     settings = subject.settings
-    main = pipelines.load(folder, subject.main_task, settings.model.sampler, settings.device, reference=reference)
+    how = {"reference": reference, "room": subject.room}
+    main = pipelines.load(folder, subject.main_task, settings.model.sampler, settings.device, **how)
     return {subject.main_task: main} | {
         task: pipelines.also(main, "image-to-image") for task in subject.all_tasks if task != subject.main_task
     }
+
+
+def let_go(subject: Subject) -> None:
+    """Of everything that is compiled: pipelines hold on to themselves until they are collected."""
+    subject.room.clear()
+    gc.collect()
 
 
 def jobs(subject: Subject, task: str, reference: figures.Reference | None = None) -> list[tasks.Job]:
@@ -164,15 +254,41 @@ def jobs(subject: Subject, task: str, reference: figures.Reference | None = None
 
 
 def reference_runs(subject: Subject, tick: Any) -> figures.Reference:
-    """The main task in float32, recorded, and the prediction at every recorded point."""
-    pipeline = load(subject, subject.folders[BEFORE], reference=True)[subject.main_task]
+    """The main task, recorded, and the prediction at every recorded point: FP16 in float32 where memory holds it."""
+    precision, exact, name = choose_reference(subject)
+    pipeline = load(subject, subject.folders[precision], reference=exact)[subject.main_task]
     runs, points = [], []
     for job in jobs(subject, subject.main_task):
         with recorder.recording(pipeline, lambda step: True) as recorded:
-            runs.append(run(subject, pipeline, job, "fp16 in float32"))
+            runs.append(run(subject, pipeline, job, name or precision))
         points += spread(recorded, POINTS)
         tick()
-    return figures.Reference(runs, points, [pipelines.predict(pipeline, point) for point in points])
+    predictions = [pipelines.predict(pipeline, point) for point in points]
+    del pipeline
+    let_go(subject)
+    return figures.Reference(name, runs, points, predictions)
+
+
+def choose_reference(subject: Subject) -> tuple[str, bool, str | None]:
+    """(precision, whether in float32, what to call it): no name for one that fidelity cannot be measured against."""
+    if BEFORE not in subject.folders:
+        return next(iter(subject.folders)), False, None
+    float32 = replace(subject.asked, floats="f32")
+    needed = budget.in_turn_gb(sizes.of_ir(subject.folders[BEFORE]), float32)
+    exact = needed <= budget.SHARE * this_machine.available_memory_gb()
+    return BEFORE, exact, "fp16 in float32" if exact else f"fp16 in {subject.asked.floats}"
+
+
+def footprints(subject: Subject, shapes: footprint.Shapes, tick: Any) -> dict[str, dict[str, Any]]:
+    """Load time and peak memory of each precision's parts, side by side where memory holds them so."""
+    found = {}
+    for name, folder in subject.folders.items():
+        whole = budget.together_gb(sizes.of_ir(folder), subject.asked, irs.stored(folder))
+        in_turn = whole > budget.SHARE * this_machine.available_memory_gb()
+        found[name] = footprint.measure(folder, shapes, config.as_dict(subject.settings.device), in_turn)
+        found[name]["parts_in_memory"] = "in turn" if in_turn else "together"
+        tick()
+    return found
 
 
 def spread(items: list[Any], count: int) -> list[Any]:
@@ -183,7 +299,7 @@ def spread(items: list[Any], count: int) -> list[Any]:
 
 def request_shapes(subject: Subject, reference: figures.Reference) -> footprint.Shapes:
     """Shapes of one request to each part, as drawing one picture makes it."""
-    folder, size = subject.folders[BEFORE], subject.settings.model.sampler.size
+    folder, size = next(iter(subject.folders.values())), subject.settings.model.sampler.size
     latents = list(reference.runs[0].latents[-1].shape)
     shapes = {"unet": {name: list(array.shape) for name, array in reference.points[0].items()}}
     shapes |= {"vae_decoder": {"latent_sample": latents}, "vae_encoder": {"sample": [1, 3, size, size]}}
@@ -198,7 +314,7 @@ def request_shapes(subject: Subject, reference: figures.Reference) -> footprint.
 
 
 def run(subject: Subject, pipeline: Any, job: tasks.Job, precision: str) -> tasks.Run:
-    result = tasks.run(pipeline, job, subject.settings.model.sampler, subject.steps)
+    result = tasks.run(pipeline, job, subject.settings.model.sampler, subject.steps, subject.room.clock)
     tasks.require_picture(result, subject.key, precision)
     return result
 
@@ -239,7 +355,8 @@ def part_times(
             name: lambda call=call, pipeline=pipes[subject.main_task]: call(pipeline) for name, pipes in loaded.items()
         }
         counts = {"repetitions": settings.repetitions, "warmup": settings.warmup}
-        seconds = latency.interleaved(calls, **counts, at_least_s=SHORT_S, prime_below_s=CACHED_S)
+        how = {"at_least_s": SHORT_S, "prime_below_s": CACHED_S, "clock": subject.room.clock}
+        seconds = latency.interleaved(calls, **counts, **how)
         for name, values in seconds.items():
             times[name][part] = values
     return times
@@ -258,7 +375,7 @@ def header(
     subject: Subject, runs: dict[str, list[tasks.Run]], disturbance: dict[str, Any], peaks: dict[str, float]
 ) -> dict[str, Any]:
     settings, model = subject.settings, subject.settings.model
-    main = next(run for run in runs[BEFORE] if run.job.task == subject.main_task)
+    main = next(run for run in next(iter(runs.values())) if run.job.task == subject.main_task)
     return {
         "model": subject.key,
         "family": model.family,
@@ -333,7 +450,23 @@ def closing_line(metrics: dict[str, Any]) -> str:
 def main(argv: list[str] | None = None) -> None:
     with config.main_guard():
         model, overrides = config.arguments("benchmark", argv)
-        print(closing_line(benchmark(config.load(READS, model, overrides))))
+        settings = config.load(READS, model, overrides)
+        facts = {"size_px": settings.model.sampler.size, "steps": steps_of(settings)}
+        with usage.recorded("benchmark", model, need(settings), REPORTS / model, **facts):
+            metrics = benchmark(settings)
+        print(closing_line(metrics))
+
+
+def need(settings: Any) -> budget.Need:
+    folders = [IR / settings.model_key / name for name in (BEFORE, settings.quantization.name)]
+    for folder in folders:
+        rerun = "export" if folder.name == BEFORE else "quantize"
+        manifest.read(folder, rerun=f"{rerun}@{settings.model_key}")
+    asked = budget.request(settings.model.sampler, settings.device)
+    pictures = settings.benchmark.prompts * len(settings.model.tasks) + settings.benchmark.warmup
+    points = settings.benchmark.repetitions + POINTS * settings.benchmark.prompts
+    stored = tuple(map(irs.stored, folders))
+    return budget.benchmark(sizes.of_ir(folders[0]), asked, stored, pictures, steps_of(settings), points)
 
 
 if __name__ == "__main__":

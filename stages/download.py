@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages.lib import checkpoints, config, manifest
+from stages.lib import budget, checkpoints, config, manifest, sizes, usage
 
 READS = ("model.{model}.source", "model.{model}.licence")
 
@@ -33,7 +33,10 @@ def main(argv: list[str] | None = None) -> None:
     with config.main_guard():
         model, overrides = config.arguments("download", argv)
         settings = config.load(READS, model, overrides)
-        files = download(model, settings.model.source, settings.model.licence)["files"]
+        source = settings.model.source
+        need = budget.download(sizes.of_source(source), source.kind)
+        with usage.recorded("download", model, need, Path("artifacts/checkpoints") / model):
+            files = download(model, source, settings.model.licence)["files"]
         total_mb = sum(file["size"] for file in files.values()) / 1e6
         print(f"download {model}: {len(files)} files, {total_mb:.1f} MB, verified")
 

@@ -10,10 +10,11 @@ import json
 import shutil
 from pathlib import Path
 
-from stages.lib import apart, components, config, manifest, tokenizing, tracing
+from stages.lib import apart, budget, components, config, manifest, sizes, tokenizing, tracing, usage
 from stages.lib.components import Component
 
 READS = ("model.{model}.role",)
+IR = Path("artifacts/ir")
 HEAVY_BYTES = 500_000_000  # weights above this are converted in a process of their own, which gives all memory back
 
 
@@ -44,10 +45,18 @@ def main(argv: list[str] | None = None) -> None:
     with config.main_guard():
         model, overrides = config.arguments("export", argv)
         settings = config.load(READS, model, overrides)
-        files = export(model, settings.model.role)["files"]
+        need = budget.export(sizes.of_checkpoint(checkpoint_of(model)))
+        with usage.recorded("export", model, need, IR / model):
+            files = export(model, settings.model.role)["files"]
         unet_mb = files["unet/openvino_model.bin"]["size"] / 1e6
         total_mb = sum(file["size"] for file in files.values()) / 1e6
         print(f"export {model}: FP16 IR of {total_mb:.1f} MB, of which the UNet {unet_mb:.1f} MB")
+
+
+def checkpoint_of(model: str) -> Path:
+    folder = Path("artifacts/checkpoints") / model
+    manifest.read(folder, rerun=f"download@{model}")
+    return folder
 
 
 def _check_role(checkpoint: Path, index: dict, role: str) -> None:

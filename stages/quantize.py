@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.lib import config, ir, manifest, recorder, schemes
+from stages.lib import budget, config, ir, manifest, recorder, schemes, sizes, usage
 
 if TYPE_CHECKING:
     from stages.lib.config import Quantization
 
 READS = ("quantization",)
+IR, CALIBRATION = Path("artifacts/ir"), Path("artifacts/calibration")
+LATENT_PX = 8  # pixels of a picture that one position of a latent stands for, in all of the family
 UNET = Path("unet/openvino_model.xml")
 
 
@@ -42,11 +44,26 @@ def quantize(model: str, settings: Quantization, root: Path = Path(".")) -> dict
 def main(argv: list[str] | None = None) -> None:
     with config.main_guard():
         model, overrides = config.arguments("quantize", argv)
-        facts = quantize(model, config.load(READS, model, overrides).quantization)["facts"]
+        settings = config.load(READS, model, overrides).quantization
+        with usage.recorded("quantize", model, need(model, settings), IR / model, scheme=settings.scheme):
+            facts = quantize(model, settings)["facts"]
         print(
             f"quantize {model}: UNet weights {facts['unet_fp16_mb']:.2f} -> {facts['unet_mb']:.2f} MB "
             f"({facts['unet_size_ratio']:.3f} of FP16), {facts['operations']['fake_quantize']} FakeQuantize operations"
         )
+
+
+def need(model: str, settings: Quantization) -> budget.Need:
+    """What the UNet and the samples ask for."""
+    manifest.read(IR / model / "fp16", rerun=f"export@{model}")
+    found = sizes.of_ir(IR / model / "fp16")
+    if not schemes.SCHEMES[settings.scheme].needs_samples:
+        return budget.compress(found)
+    calibration = CALIBRATION / model
+    recorded = manifest.read(calibration, rerun=f"calibrate@{model}")["facts"]["samples"]
+    shape = next(recorder.load_samples(calibration, 1))["sample"].shape  # batch, channels, height, width
+    asked = budget.Request(LATENT_PX * shape[-1], shape[0], "f32")
+    return budget.quantize(found, asked, min(settings.samples, recorded), settings.scheme)
 
 
 class _Samples:

@@ -33,7 +33,7 @@ PRECISION_KEYS = {
     "unet_size_mb", "total_size_mb", "load_s", "peak_rss_mb", "text_encoders_s", "unet_step_s", "vae_decode_s",
     "image_s", "unet_gops", "unet_share_of_peak", "int8_operations", "executed_int8", "speedup_step", "speedup_image",
     "sqnr_db", "trajectory_cosine", "psnr_db", "ssim", "clip_score", "clip_similarity", "worst_prompt", "tasks",
-    "effective_properties", "executed_precisions", "operations",
+    "effective_properties", "executed_precisions", "operations", "skipped", "parts_in_memory",
 }  # fmt: skip
 
 
@@ -155,7 +155,7 @@ def test_clip_figures_are_as_computed_by_hand():
         pictures = [Image.new("RGB", (4, 4), (level,) * 3) for level in levels]
         return [tasks.Run(*pair, [], 5, 1.0) for pair in zip(jobs, pictures, strict=True)]
 
-    reference = figures.Reference(runs("text-to-image", 0, 90), [], [])
+    reference = figures.Reference("float32", runs("text-to-image", 0, 90), [], [])
     rows = {"fp16": {}, "int8": {}}
     others = runs("image-to-image", 180, 180)
     mine = {"fp16": runs("text-to-image", 0, 90) + others, "int8": others + runs("text-to-image", 60, 60)}

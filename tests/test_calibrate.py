@@ -18,7 +18,7 @@ PROMPTS = Path("stages/data/prompts/emoji.jsonl").resolve()
 COUNT = 3
 
 
-def settings(key: str = "base", *, seed: int = 0, **how) -> Settings:
+def settings(key: str = "base", *, seed: int = 0, unet: str = "auto", **how) -> Settings:
     prompts = {"repo": None, "revision": None, "subset": None, "split": None, "column": "text"}
     role = "refiner" if key == "refiner" else "base"
     return part(
@@ -26,7 +26,7 @@ def settings(key: str = "base", *, seed: int = 0, **how) -> Settings:
         model_key=key,
         model=part(Model, role=role, base="base" if role == "refiner" else key, sampler=sampler(**how)),
         prompts=part(Prompts, name="emoji", source="embedded", file=str(PROMPTS), seed=0, **prompts),
-        calibration=part(Calibration, prompts=COUNT, steps_per_prompt=2, seed=seed),
+        calibration=part(Calibration, prompts=COUNT, steps_per_prompt=2, unet=unet, seed=seed),
         device=CPU,
     )
 
@@ -53,7 +53,7 @@ def recorded(root: Path, model: str) -> list[recorder.Sample]:
 
 def test_a_base_is_recorded_with_its_guidance_at_its_own_steps(root: Path) -> None:
     facts = calibrate(settings(steps=6), root)["facts"]
-    assert facts == {"samples": 2 * COUNT, "prompts": COUNT, "truncated": facts["truncated"]}
+    assert facts == {"samples": 2 * COUNT, "prompts": COUNT, "truncated": facts["truncated"], "unet": "fp16"}
     samples = recorded(root, "base")
     assert {sample["sample"].shape for sample in samples} == {(2, 4, 16, 16)}  # guidance doubles the batch
     assert set(samples[0]) == {"sample", "timestep", "encoder_hidden_states", "text_embeds", "time_ids"}

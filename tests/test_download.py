@@ -37,7 +37,15 @@ def copy(weights, tmp_path):
 
 
 def local(folder, **changes) -> Source:
-    fields = {"kind": "local", "repo": str(folder), "revision": None, "variant": None, "unet": None, "lora": None}
+    fields = {
+        "kind": "local",
+        "architecture": None,
+        "repo": str(folder),
+        "revision": None,
+        "variant": None,
+        "unet": None,
+        "lora": None,
+    }
     return Source(**{**fields, **changes})
 
 

@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = list(PIPELINE["stages"])
 ONLY_SETTINGS = {f"stages/lib/{name}.py" for name in ("config", "checks", "schema")}  # params track what these pass on
+# Forecasts and room in memory: what they decide depends on the machine anyway, and is recorded.
+ONLY_MEMORY = {f"stages/lib/{name}.py" for name in ("budget", "sizes", "usage", "residency")}
 HEAVY = {"datasets", "diffusers", "dvc", "hydra", "matplotlib", "nncf", "openvino", "optimum", "torch", "transformers"}
 
 
@@ -66,7 +68,7 @@ def imported(path: str) -> set[str]:
     found, waiting = set(), [path]
     while waiting:
         current = waiting.pop()
-        if current in found or not (ROOT / current).is_file():
+        if current in found | ONLY_MEMORY or not (ROOT / current).is_file():
             continue
         found.add(current)
         waiting += [f"{name.replace('.', '/')}.py" for name in _imports(ast.parse((ROOT / current).read_text()))]

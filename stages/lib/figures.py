@@ -21,8 +21,12 @@ INT8 = ("i8", "u8")
 
 @dataclass(frozen=True)
 class Reference:
-    """The FP16 IR in float32: its runs of the main task, UNet inputs along them, and its predictions for those."""
+    """What pictures are compared with: its runs of the main task, UNet inputs along them, its predictions for those.
 
+    `name` says how it was computed; None where memory holds no float model, and it is no reference for fidelity.
+    """
+
+    name: str | None
     runs: list[tasks.Run]
     points: list[dict[str, np.ndarray]]
     predictions: list[np.ndarray]
@@ -32,15 +36,22 @@ class Reference:
         return [run for run in runs if run.job.task == self.runs[0].job.task]
 
 
-def static_figures(folder: Path, pipeline: Any) -> dict[str, Any]:
-    """Sizes, the operations in the IR, and what the compiled UNet says of itself."""
+def sizes(folder: Path) -> dict[str, float]:
     unet = folder / "unet" / "openvino_model.xml"
-    operations = irs.count_operations(irs.read(unet))
-    executed = irs.executed_precisions(pipeline.unet.request)
     return {
         "unet_size_mb": irs.weights_mb(unet),
         "unet_graph_mb": irs.graph_mb(unet),
         "total_size_mb": irs.size_mb(folder),
+    }
+
+
+def static_figures(folder: Path, pipeline: Any) -> dict[str, Any]:
+    """Sizes, the operations in the IR, and what the compiled UNet says of itself."""
+    operations = irs.count_operations(irs.read(folder / "unet" / "openvino_model.xml"))
+    pipeline.unet.compile()
+    executed = irs.executed_precisions(pipeline.unet.request)
+    return sizes(folder) | {
+        "skipped": None,
         "int8_operations": operations["fake_quantize"],
         "executed_int8": sum(count for name, count in executed.items() if name in INT8),
         "operations": operations,
@@ -82,6 +93,8 @@ def work_figures(
 
 def fidelity_figures(reference: Reference, runs: list[tasks.Run], pipeline: Any) -> dict[str, Any]:
     """Against the reference: predictions for the same inputs, latents along free trajectories, and pictures."""
+    if reference.name is None:
+        return dict.fromkeys(FIDELITY)
     predictions = [pipelines.predict(pipeline, point) for point in reference.points]
     cosines, pictures = [], []
     for expected, found in zip(reference.runs, reference.same_task(runs), strict=True):
@@ -101,6 +114,11 @@ def fidelity_figures(reference: Reference, runs: list[tasks.Run], pipeline: Any)
     }
 
 
+def skipped(reason: str, folder: Path, like: dict[str, Any]) -> dict[str, Any]:
+    """The row of a precision that could not be run here: the keys of the row `like`, sizes, and why."""
+    return dict.fromkeys(like) | sizes(folder) | {"skipped": reason}
+
+
 def forget_fidelity(rows: dict[str, dict[str, Any]]) -> None:
     """Null what says nothing where the weights are random: only times, sizes and memory are left."""
     for row in rows.values():
@@ -111,8 +129,9 @@ def add_speedups(rows: dict[str, dict[str, Any]], before: str) -> None:
     """Step and image of every precision against `before`, pair by pair of their raw values."""
     for name, row in rows.items():
         for figure, measured in (("speedup_step", "unet_step_s"), ("speedup_image", "image_s")):
-            pair = rows[before][measured]["raw"], row[measured]["raw"]
-            row[figure] = None if name == before else latency.speedup(*pair)
+            row[figure] = None
+            if name != before and before in rows:
+                row[figure] = latency.speedup(rows[before][measured]["raw"], row[measured]["raw"])
 
 
 def add_clip_figures(
@@ -121,7 +140,8 @@ def add_clip_figures(
     """How well every precision's pictures fit their prompts, and how like the reference's they are, as CLIP sees it."""
     texts = model.text_features([run.job.prompt.text for run in reference.runs])
     expected = model.picture_features([run.picture for run in reference.runs])
-    for name, row in rows.items():
+    for name in runs:
+        row = rows[name]
         found = model.picture_features([run.picture for run in reference.same_task(runs[name])])
         row["clip_score"] = rounded(fidelity.clip_score(found, texts))
         row["clip_similarity"] = rounded(fidelity.clip_similarity(expected, found), 4)

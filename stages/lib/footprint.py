@@ -23,9 +23,13 @@ if TYPE_CHECKING:
 Shapes = dict[str, dict[str, list[int]]]  # part -> input -> shape
 
 
-def measure(ir: Path, shapes: Shapes, device: dict[str, Any]) -> dict[str, float | None]:
-    """{"load_s", "peak_rss_mb"} of the IR folder in a process of its own; MB = 1e6 bytes."""
-    command = [sys.executable, "-m", "stages.lib.footprint", str(ir), json.dumps(shapes), json.dumps(device)]
+def measure(ir: Path, shapes: Shapes, device: dict[str, Any], in_turn: bool = False) -> dict[str, float | None]:
+    """{"load_s", "peak_rss_mb"} of the IR folder in a process of its own; MB = 1e6 bytes.
+
+    `in_turn`: with one part in memory at a time.
+    """
+    settings = device | {"in_turn": in_turn}
+    command = [sys.executable, "-m", "stages.lib.footprint", str(ir), json.dumps(shapes), json.dumps(settings)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode < 0:
         raise ValueError(f"{ir} was killed (signal {-done.returncode}) while loading: most often out of memory")
@@ -34,8 +38,17 @@ def measure(ir: Path, shapes: Shapes, device: dict[str, Any]) -> dict[str, float
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def load_and_run(ir: Path, shapes: Shapes, device: Device) -> dict[str, float | None]:
-    """All parts compiled side by side, as a pipeline holds them, then each run once on zeros."""
+def load_and_run(ir: Path, shapes: Shapes, device: Device, in_turn: bool = False) -> dict[str, float | None]:
+    """All parts compiled, and each run once on zeros: side by side as a pipeline holds them, or one after the other."""
+    if in_turn:
+        load_s = sum(_load_and_run(ir, {part: inputs}, device) for part, inputs in shapes.items())
+    else:
+        load_s = _load_and_run(ir, shapes, device)
+    return {"load_s": round(load_s, 3), "peak_rss_mb": peak_rss_mb()}
+
+
+def _load_and_run(ir: Path, shapes: Shapes, device: Device) -> float:
+    """Seconds to compile these parts; they are gone afterwards."""
     import numpy as np
 
     start = time.perf_counter()
@@ -44,7 +57,7 @@ def load_and_run(ir: Path, shapes: Shapes, device: Device) -> dict[str, float | 
     for part, model in compiled.items():
         types = {name: port.get_element_type().to_dtype() for port in model.inputs for name in port.get_names()}
         model({name: np.zeros(shape, types[name]) for name, shape in shapes[part].items()})
-    return {"load_s": round(load_s, 3), "peak_rss_mb": peak_rss_mb()}
+    return load_s
 
 
 def peak_rss_mb(status: Path = Path("/proc/self/status")) -> float | None:
@@ -60,4 +73,5 @@ def peak_rss_mb(status: Path = Path("/proc/self/status")) -> float | None:
 
 if __name__ == "__main__":
     folder, shapes, device = sys.argv[1:]
-    print(json.dumps(load_and_run(Path(folder), json.loads(shapes), SimpleNamespace(**json.loads(device)))))
+    settings = SimpleNamespace(**json.loads(device))
+    print(json.dumps(load_and_run(Path(folder), json.loads(shapes), settings, settings.in_turn)))

@@ -7,6 +7,7 @@ them. A flipped byte in a `.bin` loads and computes nonsense, so verify the mani
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,6 +107,14 @@ def multiply_accumulates(model: ov.Model, inputs: dict[str, tuple[int, ...]]) ->
     fixed = model.clone()
     fixed.reshape({name: list(shape) for name, shape in inputs.items()})
     return sum(_macs(operation) for operation in fixed.get_ordered_ops())
+
+
+def stored(folder: Path) -> str:
+    """How the UNet of an IR folder is stored: `fp16`, `int8` with quantized activations, or `int8-weights` alone."""
+    xml = (folder / "unet" / "openvino_model.xml").read_text(encoding="utf-8")
+    if 'type="FakeQuantize"' in xml:
+        return "int8"
+    return "int8-weights" if re.search(r'<data element_type="[iu][48]" shape="\d+, ', xml) else "fp16"
 
 
 def weights_mb(xml: Path) -> float:

@@ -69,12 +69,18 @@ def instruction_sets() -> list[str]:
 
 def nominal_gops() -> dict[str, float | None]:
     """Peak in giga-operations per second by precision, at the base frequency: cores x GHz x operations per cycle."""
-    present, ghz = instruction_sets(), base_ghz()
+    ghz = base_ghz()
     peak: dict[str, float | None] = {}
     for precision, ways in OPERATIONS_PER_CYCLE.items():
-        per_cycle = next((operations for name, operations in ways if name in present), None)
+        per_cycle = dict(ways).get(widest(precision))
         peak[precision] = round(cores() * ghz * per_cycle, 1) if ghz and per_cycle else None
     return peak
+
+
+def widest(precision: str) -> str | None:
+    """The instruction set that computes in `precision` (f32, bf16, int8) here, None without one."""
+    present = instruction_sets()
+    return next((name for name, _ in OPERATIONS_PER_CYCLE[precision] if name in present), None)
 
 
 def memory_gb() -> float:
@@ -109,18 +115,22 @@ def _cpu_field(name: str) -> str | None:
 
 
 def _memory_limits() -> list[tuple[int, int]]:
-    """(limit, used without reclaimable page cache) in bytes of every control group above this process that sets one."""
-    version_1 = (CGROUP / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-    version_2 = [(folder, "memory.max", "memory.current", "inactive_file") for folder in _cgroup_folders()]
+    """(limit, used) in bytes of every control group above this process that sets one.
+
+    Page cache is left out of what is used: it gives way.
+    """
+    version_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file"))
+    version_2 = ("memory.max", "memory.current", ("inactive_file", "active_file"))
     limits = []
-    for folder, limit_name, used_name, cache_name in [version_1, *version_2]:
+    for folder, names in [(CGROUP / "memory", version_1), *((folder, version_2) for folder in _cgroup_folders())]:
+        limit_name, used_name, cache_names = names
         try:
             limit, used = (folder / limit_name).read_text().strip(), int((folder / used_name).read_text())
-            cache = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            found = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
         except (OSError, ValueError):
             continue
         if limit != "max" and int(limit) < 2**60:  # version 1 writes "no limit" as a huge number
-            limits.append((int(limit), used - int(cache.get(cache_name, 0))))
+            limits.append((int(limit), used - sum(int(found.get(name, 0)) for name in cache_names)))
     return limits
 
 

@@ -156,10 +156,15 @@ def link(source: Path, target: Path) -> None:
 
 def require_space(target: Path, needed: int) -> None:
     """Refuse to start what would fill the disk: `needed` bytes beside `target`."""
-    parent = next(folder for folder in target.absolute().parents if folder.is_dir())
-    free = shutil.disk_usage(parent).free
+    free = free_bytes(target)
     if free < needed:
-        raise ValueError(f"{target} needs {needed / 1e9:.2f} GB of disk, {free / 1e9:.2f} GB are free on {parent}")
+        raise ValueError(f"{target} needs {needed / 1e9:.2f} GB of disk, {free / 1e9:.2f} GB are free there")
+
+
+def free_bytes(target: Path) -> int:
+    """Room on the disk that `target` is on, or will be."""
+    parent = next(folder for folder in target.absolute().parents if folder.is_dir())
+    return shutil.disk_usage(parent).free
 
 
 def safe_name(name: str) -> str:

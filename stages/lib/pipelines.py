@@ -11,16 +11,20 @@ import json
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import components
+from stages.lib import budget, components, sizes
 from stages.lib import ir as irs
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from stages.lib.config import Device, Sampler
+    from stages.lib.residency import Room
+
+Encoded = dict[str, Any]  # embeddings of one prompt, as the pipelines take them
 
 PARTS = tuple(component.name for component in components.COMPONENTS)
 CLASSES = {
@@ -30,8 +34,13 @@ CLASSES = {
 }
 
 
-def load(ir: Path, task: str, sampler: Sampler, device: Device, *, reference: bool = False) -> Any:
-    """The pipeline of `task` on the IR folder `ir`, compiled for `device`; `reference`: float32, nothing quantized."""
+def load(
+    ir: Path, task: str, sampler: Sampler, device: Device, *, reference: bool = False, room: Room | None = None
+) -> Any:
+    """The pipeline of `task` on the IR folder `ir`, compiled for `device`; `reference`: float32, nothing quantized.
+
+    With a `room`, parts are compiled when they are called and let go when it is full.
+    """
     _require_parts(ir)
     irs.require_device(device.name)
     pipeline = _class(task).from_pretrained(
@@ -40,14 +49,24 @@ def load(ir: Path, task: str, sampler: Sampler, device: Device, *, reference: bo
         device=device.name,
         ov_config=dict(irs.device_config(device, reference)),
         scheduler=load_scheduler(ir, sampler.scheduler),
+        compile=room is None,
     )
     pipeline.set_progress_bar_config(disable=True)
+    if room is not None:
+        asked = budget.request(sampler, device)
+        asked = replace(asked, floats="f32") if reference else asked
+        room.watch(parts(pipeline), budget.parts_gb(sizes.of_ir(ir), asked, irs.stored(ir)))
     return pipeline
 
 
+def parts(pipeline: Any) -> dict[str, Any]:
+    """optimum's wrappers of the compiled models, by name."""
+    return {name: getattr(pipeline, name) for name in PARTS if getattr(pipeline, name) is not None}
+
+
 def also(pipeline: Any, task: str) -> Any:
-    """A pipeline of another task on the same compiled parts: no second copy in memory, no second compilation."""
-    parts = {name: getattr(pipeline, name) for name in PARTS if getattr(pipeline, name) is not None}
+    """A pipeline of another task on the very same parts: no second copy in memory, no second compilation."""
+    shared = parts(pipeline)
     other = _class(task)(
         scheduler=type(pipeline.scheduler).from_config(pipeline.scheduler.config),
         tokenizer=pipeline.tokenizer,
@@ -58,10 +77,10 @@ def also(pipeline: Any, task: str) -> Any:
         ov_config=pipeline.ov_config,
         model_save_dir=pipeline.model_save_dir,
         compile=False,
-        **{name: part.model for name, part in parts.items()},
+        **{name: part.model for name, part in shared.items()},
     )
-    for name, part in parts.items():
-        getattr(other, name).request = part.request
+    for name, part in (shared | {"vae": pipeline.vae}).items():
+        setattr(other, name, part)
     other.set_progress_bar_config(disable=True)
     return other
 
@@ -83,7 +102,7 @@ def initial_latents(pipeline: Any, size: int, seed: int) -> Any:
 
 def generate(
     pipeline: Any,
-    prompt: str,
+    prompt: str | Encoded,
     sampler: Sampler,
     seed: int,
     *,
@@ -96,6 +115,8 @@ def generate(
     on_step: Callable[[Any], None] | None = None,
 ) -> Image.Image | Any:
     """One picture (`output` "pil") or its latents (1, 4, h, w) ("latent"), decided by prompt, settings and seed.
+
+    `prompt` is a text, or what `encode_ahead` made of one.
 
     `image` is a picture or latents, for image-to-image pipelines alone: noised as far as `strength` says, or taken as
     half finished at `denoising_start`. `on_step` is handed the latents after every step. `executed_steps` tells how
@@ -116,8 +137,7 @@ def generate(
     if on_step is not None:
         settings["callback_on_step_end"] = _callback(on_step)
     result = pipeline(
-        prompt=prompt,
-        negative_prompt=sampler.negative_prompt or None,
+        **({"prompt": prompt, **_negative(sampler)} if isinstance(prompt, str) else prompt),
         num_inference_steps=steps,
         guidance_scale=sampler.guidance,
         generator=generator,
@@ -138,8 +158,25 @@ def encode_prompt(pipeline: Any, prompt: str, sampler: Sampler) -> Any:
         prompt=prompt,
         num_images_per_prompt=1,
         do_classifier_free_guidance=sampler.guidance > 1 and pipeline.unet.config.time_cond_proj_dim is None,
-        negative_prompt=sampler.negative_prompt or None,
+        **_negative(sampler),
     )
+
+
+def encode_ahead(pipeline: Any, prompts: list[str], sampler: Sampler) -> list[Encoded]:
+    """What `generate` takes in place of each prompt, so that text encoders need not stay while UNet steps run."""
+    names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
+    return [
+        {
+            name: tensor.clone()  # OpenVINO writes the next prompt's into the same memory
+            for name, tensor in zip(names, encode_prompt(pipeline, prompt, sampler), strict=True)
+            if tensor is not None
+        }
+        for prompt in prompts
+    ]
+
+
+def _negative(sampler: Sampler) -> dict[str, str | None]:
+    return {"negative_prompt": sampler.negative_prompt or None}
 
 
 def predict(pipeline: Any, inputs: dict[str, Any]) -> Any:
@@ -148,6 +185,7 @@ def predict(pipeline: Any, inputs: dict[str, Any]) -> Any:
     Shares the inputs' memory as the pipeline itself does: a copying call of the same request would write into the
     arrays that were shared last.
     """
+    pipeline.unet.compile()
     return pipeline.unet.request(inputs, share_inputs=True)[0]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,31 +24,37 @@ def recording(pipeline: Any, keep: Callable[[int], bool]) -> Iterator[list[Sampl
 
     They are copies: OpenVINO shares the memory of what it is given, and a later request may write into it.
     """
-    pipeline.unet.compile()
-    request = pipeline.unet.request
-    recorder = _Recorder(request, keep)
-    pipeline.unet.request = recorder
+    unet, samples, step = pipeline.unet, [], count()
+    compile = unet.compile
+
+    def compile_and_listen() -> None:
+        compile()
+        if not isinstance(unet.request, _Recorder):  # compiled just now, perhaps not for the first time
+            unet.request = _Recorder(unet.request, keep, samples, step)
+
+    unet.compile = compile_and_listen
+    compile_and_listen()
     try:
-        yield recorder.samples
+        yield samples
     finally:
-        pipeline.unet.request = request
+        unet.compile = compile
+        if isinstance(unet.request, _Recorder):
+            unet.request = unet.request.request
 
 
 class _Recorder:
     """Stands in for the UNet's compiled model: notes the inputs, then calls it."""
 
-    def __init__(self, request: Any, keep: Callable[[int], bool]) -> None:
-        self.samples: list[Sample] = []
-        self._request, self._keep, self._step = request, keep, 0
+    def __init__(self, request: Any, keep: Callable[[int], bool], samples: list[Sample], step: Iterator[int]) -> None:
+        self.request, self._keep, self._samples, self._step = request, keep, samples, step
 
     def __call__(self, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
-        if self._keep(self._step):
-            self.samples.append({name: np.asarray(value).copy() for name, value in inputs.items()})
-        self._step += 1
-        return self._request(inputs, *args, **options)
+        if self._keep(next(self._step)):
+            self._samples.append({name: np.asarray(value).copy() for name, value in inputs.items()})
+        return self.request(inputs, *args, **options)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._request, name)
+        return getattr(self.request, name)
 
 
 def choose_steps(total: int, count: int, turn: int, turns: int, seed: int = 0) -> list[int]:

@@ -68,7 +68,7 @@ class Result:
     def lacks(self, precision: str) -> str | None:
         """Why there is no figure of this precision, and what to run."""
         if self.missing or precision in self.metrics["precisions"]:
-            return self.missing
+            return self.missing or self.value(precision, "skipped")
         return f"no {precision} figures: run 'dvc repro benchmark@{self.key}'"
 
     def smaller(self) -> float | None:

@@ -71,6 +71,7 @@ class LoraSource(Part):
 @dataclass(repr=False)
 class Source(Part):
     kind: Literal["local", "hub", "synthetic"]
+    architecture: str | None
     repo: str
     revision: str | None
     variant: str | None
@@ -127,6 +128,7 @@ class Clip(Part):
 class Calibration(Part):
     prompts: Count
     steps_per_prompt: Steps
+    unet: Literal["auto", "fp16", "int8-weights"]
     seed: Whole
 
 

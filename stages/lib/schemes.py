@@ -88,6 +88,19 @@ SCHEMES = {
 }
 
 
+def light_pipeline(source: Path, target: Path) -> Path:
+    """The pipeline in `source` with its UNet's weights in INT8, all else linked, as `target`; kept if it is there."""
+    if target.is_dir():
+        return target
+    with manifest.whole(target) as folder:
+        for name in manifest.read(source, rerun="export")["files"]:
+            if not name.startswith("unet/openvino_model"):
+                manifest.link(source / name, folder / name)
+        unet = folder / "unet" / "openvino_model.xml"
+        apart.run("compressing weights", _compress_and_save, source / "unet" / unet.name, unet, None, [])
+    return target
+
+
 def require_float(model: ov.Model, source: Path) -> None:
     """Quantizing twice would lose quality silently or fail obscurely."""
     counts = ir.count_operations(model)
@@ -133,12 +146,14 @@ def _weights_apart(source: Path, settings: Quantization, name: str, kept: Path, 
     return folder / "weights.xml"
 
 
-def _compress_and_save(source: Path, target: Path, settings: Quantization, ignored_types: list[str]) -> None:
+def _compress_and_save(source: Path, target: Path, settings: Quantization | None, ignored_types: list[str]) -> None:
+    """Without settings: all weights in INT8, whatever the processor of the pipeline that records with them."""
     import nncf
 
-    mode = nncf.CompressWeightsMode[(settings.weights or "int8_sym").upper()]
+    mode = nncf.CompressWeightsMode[(settings and settings.weights or "int8_sym").upper()]
     grouped = {"ratio": settings.ratio, "group_size": settings.group_size} if mode.name.startswith("INT4") else {}
-    ignored = nncf.IgnoredScope(patterns=list(settings.ignored_patterns), types=ignored_types)
+    patterns = list(settings.ignored_patterns) if settings else []
+    ignored = nncf.IgnoredScope(patterns=patterns, types=ignored_types)
     with _quiet():
         _save(nncf.compress_weights(ir.read(source), mode=mode, ignored_scope=ignored, **grouped), target)
 

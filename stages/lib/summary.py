@@ -136,7 +136,7 @@ def markdown(found: list[Result]) -> str:
     heads = ["", "steps", sizes, "smaller", steps, "faster (95 %)", f"picture {after}", "PSNR", "SSIM", scores]
     rows = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     for r in found:
-        lacks = r.lacks(BEFORE) or r.lacks(r.after)
+        lacks = r.lacks(r.after)
         unet_mb = [number(r.figure(p, "unet_size_mb")) for p in (BEFORE, r.after)]
         step_s = [duration(r.figure(p, "unet_step_s", "median")) for p in (BEFORE, r.after)]
         clip_scores = [fixed(r.figure(p, "clip_score"), 2) for p in (BEFORE, r.after)]

@@ -6,6 +6,8 @@ executed steps and seconds. A job gives the same picture wherever and in whateve
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from stages.lib.prompts import Prompt
 
 TASKS = ("text-to-image", "image-to-image", "two-stage", "two-stage-sdedit")
+Clock = Callable[[], float]  # seconds
 SECOND_SEED = 10_000  # apart from the first stage's: the same noise twice would be no noise at all
 
 
@@ -62,8 +65,8 @@ def jobs(task: str, prompts: list[Prompt], starts: list[Start] | None, settings:
     ]
 
 
-def run(pipeline: Any, job: Job, sampler: Sampler, steps: int) -> Run:
-    """Draw the picture of one job; ValueError for one that is no picture."""
+def run(pipeline: Any, job: Job, sampler: Sampler, steps: int, clock: Clock = time.perf_counter) -> Run:
+    """Draw the picture of one job, timed by `clock`."""
     latents: list[np.ndarray] = []
     image = None if job.start is None else job.start.image
 
@@ -79,7 +82,7 @@ def run(pipeline: Any, job: Job, sampler: Sampler, steps: int) -> Run:
             **job.settings,
         )
 
-    picture, seconds = latency.stopwatch(call)
+    picture, seconds = latency.stopwatch(call, clock)
     return Run(job, picture, latents, pipelines.executed_steps(pipeline), seconds)
 
 
@@ -94,7 +97,14 @@ def require_picture(run: Run, model: str, precision: str) -> None:
         )
 
 
-def first_stage(pipeline: Any, prompts: list[Prompt], sampler: Sampler, steps: int, settings: Benchmark) -> FirstStage:
+def first_stage(
+    pipeline: Any,
+    prompts: list[Prompt],
+    sampler: Sampler,
+    steps: int,
+    settings: Benchmark,
+    clock: Clock = time.perf_counter,
+) -> FirstStage:
     """The base's part in the two-stage tasks, for every prompt."""
     halves, finished, pictures = [], [], []
     for n, prompt in enumerate(prompts):
@@ -103,13 +113,14 @@ def first_stage(pipeline: Any, prompts: list[Prompt], sampler: Sampler, steps: i
             latents, seconds = latency.stopwatch(
                 lambda: pipelines.generate(
                     pipeline, prompt.text, sampler, settings.seed + n, steps=steps, output="latent", **how
-                )
+                ),
+                clock,
             )
             return Start(latents, pipelines.executed_steps(pipeline), seconds)
 
         halves.append(draw(denoising_end=settings.high_noise_fraction))
         finished.append(draw())
-        picture, seconds = latency.stopwatch(lambda: pipelines.decode(pipeline, finished[-1].image))
+        picture, seconds = latency.stopwatch(lambda: pipelines.decode(pipeline, finished[-1].image), clock)
         pictures.append(Start(picture, finished[-1].steps, finished[-1].seconds + seconds))
     return FirstStage(halves, finished, pictures)
 

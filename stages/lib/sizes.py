@@ -1,0 +1,125 @@
+"""How large the components of a checkpoint are: parameters, the convolutions' share, and the UNet's work.
+
+Consumes safetensors headers, or the name of a published architecture (stages/data/sizes.yaml) where there is no
+checkpoint yet; produces counts to plan with. Reads no weights and imports no framework.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.lib import components
+
+if TYPE_CHECKING:
+    from stages.lib.config import Source
+
+PUBLISHED = Path(__file__).parents[1] / "data" / "sizes.yaml"
+TYPICAL_MACS = 300  # multiply-accumulates per UNet parameter at 512 pixels: 309 of SDXL, 368 of SSD-1B, 445 of Vega
+LIKE = 0.001  # relative difference in parameters: an IR has a few constants more
+CONSTANT = re.compile(r'type="Const"[^>]*>\s*<data [^>]*shape="([\d, ]*)"')
+SMALL, LARGE = 512**2, 1024**2
+
+
+@dataclass(frozen=True)
+class Size:
+    """One component. `gmacs`: giga multiply-accumulates for one latent at 512 and at 1024 pixels, of a UNet."""
+
+    parameters: int
+    convolution: int  # of them in kernels of convolutions
+    gmacs: tuple[float, float] | None = None
+
+
+Sizes = dict[str, Size]  # by checkpoint folder: unet, vae, text_encoder, text_encoder_2
+
+
+def of_architecture(name: str) -> Sizes:
+    """Sizes of a published architecture; ValueError for a name that stages/data/sizes.yaml does not hold."""
+    known = _published()
+    if name not in known:
+        raise ValueError(f"source.architecture {name!r} is not known; allowed: {', '.join(known)}")
+    return known[name]
+
+
+def of_source(source: Source) -> Sizes:
+    """Sizes of what a model's source names, as far as they are known before it is fetched."""
+    if source.kind == "local":
+        return of_checkpoint(Path(source.repo))
+    return of_architecture(source.architecture) if source.architecture else {}
+
+
+def of_checkpoint(folder: Path) -> Sizes:
+    """Sizes of the components in a checkpoint folder, as far as they are there."""
+    found = {part: _of_files(sorted((folder / part).glob("*.safetensors"))) for part in components.STEMS}
+    return {part: size for part, size in found.items() if size.parameters}
+
+
+def of_ir(folder: Path) -> Sizes:
+    """Sizes of the components in an IR folder, by checkpoint folder like the others."""
+    found: Sizes = {}
+    for component in components.COMPONENTS:
+        if (folder / component.name).is_dir():
+            size = _of_xml(folder / component.name / components.IR_FILES[0])
+            other = found.get(component.folder, Size(0, 0))  # the VAE's other half
+            counts = other.parameters + size.parameters, other.convolution + size.convolution
+            found[component.folder] = Size(*counts, size.gmacs)
+    return found
+
+
+def unet_gmacs(size: Size, pixels: int, batch: int) -> float:
+    """Work of one UNet step: convolutions and projections grow with the pixels, attention with their square."""
+    if size.gmacs is None:
+        return TYPICAL_MACS * size.parameters / 1e9 * pixels / SMALL * batch
+    small, large = size.gmacs
+    square = (large - small * LARGE / SMALL) / (LARGE**2 - SMALL * LARGE)
+    return batch * pixels * (small / SMALL + square * (pixels - SMALL))
+
+
+def total(sizes: Sizes) -> int:
+    return sum(size.parameters for size in sizes.values())
+
+
+def _of_files(files: list[Path]) -> Size:
+    return _size_of([shape for path in files for shape in _shapes(path)])
+
+
+def _of_xml(path: Path) -> Size:
+    """Constants of an IR; a text search, since parsing a large graph takes seconds."""
+    found = CONSTANT.findall(path.read_text(encoding="utf-8"))
+    return _size_of([[int(side) for side in shape.split(",")] for shape in found if shape])
+
+
+def _size_of(shapes: list[list[int]]) -> Size:
+    """Counts of these tensors; the work is that of the published UNet which is as large to a tenth of a percent."""
+    parameters = sum(map(math.prod, shapes))
+    convolution = sum(math.prod(shape) for shape in shapes if len(shape) == 4)
+    for parts in _published().values():
+        if abs(parts["unet"].parameters - parameters) < LIKE * parameters:
+            return Size(parameters, convolution, parts["unet"].gmacs)
+    return Size(parameters, convolution)
+
+
+def _shapes(path: Path) -> list[list[int]]:
+    """Of the tensors in a safetensors file: 8 bytes of length, then a JSON header."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
+
+
+@functools.cache
+def _published() -> dict[str, Sizes]:
+    import yaml
+
+    entries = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
+    del entries["shared"]
+    return {name: {part: _size(facts) for part, facts in parts.items()} for name, parts in entries.items()}
+
+
+def _size(facts: dict[str, Any]) -> Size:
+    gmacs = (facts["gmacs_512"], facts["gmacs_1024"]) if "gmacs_512" in facts else None
+    return Size(facts["parameters"], facts["convolution"], gmacs)
