@@ -81,6 +81,17 @@ def test_cores_and_memory_obey_control_groups(proc: Path) -> None:
     assert machine.cores() == 1
 
 
+def test_memory_obeys_a_control_group_of_version_1(proc: Path) -> None:
+    (proc / "self" / "cgroup").write_text("4:memory:/batch/job\n3:cpuset:/\n0::/\n")
+    folder = machine.CGROUP / "memory" / "batch" / "job"
+    folder.mkdir(parents=True)
+    (folder / "memory.limit_in_bytes").write_text("8000000000\n")
+    (folder / "memory.usage_in_bytes").write_text("7000000000\n")
+    (folder / "memory.stat").write_text("rss 5\ntotal_inactive_file 2000000000\ntotal_active_file 4000000000\n")
+    assert machine.memory_gb() == 8.0
+    assert machine.available_memory_gb() == 7.0, "page cache gives way"
+
+
 def test_without_limits_the_whole_machine_counts(proc: Path) -> None:
     import psutil
 

@@ -121,8 +121,9 @@ def _memory_limits() -> list[tuple[int, int]]:
     """
     version_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file"))
     version_2 = ("memory.max", "memory.current", ("inactive_file", "active_file"))
+    groups = [(folder, version_1) for folder in _cgroup_folders("memory")]
     limits = []
-    for folder, names in [(CGROUP / "memory", version_1), *((folder, version_2) for folder in _cgroup_folders())]:
+    for folder, names in groups + [(folder, version_2) for folder in _cgroup_folders()]:
         limit_name, used_name, cache_names = names
         try:
             limit, used = (folder / limit_name).read_text().strip(), int((folder / used_name).read_text())
@@ -144,12 +145,16 @@ def _cgroup_pairs(name: str) -> list[list[str]]:
     return [pair for pair in pairs if len(pair) == 2]
 
 
-def _cgroup_folders() -> list[Path]:
-    """Folders (version 2) of this process's control group and of all above it, as far as they are visible."""
+def _cgroup_folders(controller: str = "") -> list[Path]:
+    """Folders of this process's control group and of all above it, as far as they are visible.
+
+    `controller` names one of version 1, such as memory, which has a tree of its own; version 2 has one for all.
+    """
     try:
         lines = (PROC / "self" / "cgroup").read_text().splitlines()
     except OSError:
-        return []
-    inner = next((line[3:] for line in lines if line.startswith("0::")), "/").strip("/")
-    folder = CGROUP / inner if inner else CGROUP
-    return [folder, *(parent for parent in folder.parents if parent == CGROUP or CGROUP in parent.parents)]
+        lines = []
+    paths = [path for _, names, path in (line.split(":", 2) for line in lines) if controller in names.split(",")]
+    top = CGROUP / controller
+    folder = top / next(iter(paths), "/").strip("/")
+    return [folder, *(parent for parent in folder.parents if parent == top or top in parent.parents)]
