@@ -106,7 +106,7 @@ def pipeline(member: str, weights: Path) -> tuple[Any, dict[str, Any]]:
     import yaml
 
     from stages.lib import checkpoints
-    from stages.lib.schema import LoraSource, Source, UnetSource
+    from stages.lib.schema import LoraSource, Source, SwapSource
 
     entry = yaml.safe_load((CONF / f"mini-{member}.yaml").read_text())[f"mini-{member}"]
 
@@ -117,7 +117,8 @@ def pipeline(member: str, weights: Path) -> tuple[Any, dict[str, Any]]:
         vars(part).update(fields | {"repo": str(weights / Path(fields["repo"]).relative_to(WEIGHTS))})
         return part
 
-    nested = {name: moved(kind, entry["source"][name]) for name, kind in (("unet", UnetSource), ("lora", LoraSource))}
+    kinds = {"unet": SwapSource, "vae": SwapSource, "lora": LoraSource}
+    nested = {name: moved(kind, entry["source"][name]) for name, kind in kinds.items()}
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "record.json"
         checkpoints.assemble(moved(Source, entry["source"] | nested), Path(folder) / member, record)

@@ -97,6 +97,8 @@ def convert(checkpoint: Path, component: Component, target: Path) -> None:
     tracing.check_not_quantized(target / "openvino_model.xml")
     settings = components.read_json(checkpoint / component.folder / "config.json")
     settings.pop("_name_or_path", None)  # where someone trained it
+    if component.folder == "vae":
+        settings = components.vae_config(settings)
     if component.name == "unet":
         settings.setdefault("time_cond_proj_dim", None)  # optimum asks for it, old checkpoints lack it
     (target / "config.json").write_text(json.dumps(settings, indent=2) + "\n")

@@ -79,8 +79,11 @@ def test_family_and_model_are_chosen_together() -> None:
 
 
 def test_hub_revisions_are_full_commits_or_main() -> None:
-    for key, model in composed("family=hub")["model"].items():
-        for part in (model["source"], model["source"]["unet"], model["source"]["lora"]):
+    files = [yaml.safe_load(path.read_text()) for path in (CONF / "model").glob("*.yaml")]
+    models = {key: model for file in files for key, model in file.items() if model["family"] == "hub"}
+    assert len(models) == 7
+    for key, model in models.items():
+        for part in (model["source"], *(model["source"][name] for name in ("unet", "vae", "lora"))):
             assert part is None or re.fullmatch(r"main|[0-9a-f]{40}", part["revision"]), key
     assert re.fullmatch(r"main|[0-9a-f]{40}", composed("family=hub")["clip"]["revision"])
 
@@ -207,6 +210,30 @@ def test_few_step_limits_of_lcm_are_known() -> None:
         ValueError, match=r"model\.mini-vegart\.sampler\.steps must be at most 50 with LCMScheduler, got 51"
     ):
         checks.check(params)
+
+
+@pytest.mark.parametrize("name", ["unet", "vae", "lora"])
+def test_a_synthetic_architecture_takes_no_swapped_part(name: str) -> None:
+    params = composed("family=synthetic", "model=[synthetic-vega]")
+    fields = {"lora": {"file": "lora.safetensors", "scale": 1.0}}.get(name, {"subfolder": None, "variant": None})
+    params["model"]["synthetic-vega"]["source"][name] = {"repo": "me/part", "revision": "main"} | fields
+    with pytest.raises(ValueError, match=r"synthetic-vega\.source\.unet, \.vae and \.lora must be null where"):
+        checks.check(params)
+
+
+@pytest.mark.parametrize("name", ["unet", "vae"])
+def test_a_swapped_part_from_the_hub_needs_a_revision(name: str) -> None:
+    params = composed("family=hub", "model=[vega]")
+    swap = {"repo": "me/part", "revision": None, "subfolder": None, "variant": None}
+    params["model"]["vega"]["source"][name] = swap
+    with pytest.raises(ValueError, match=rf"model\.vega\.source\.{name}\.revision must be a commit or main"):
+        checks.check(params)
+
+
+def test_a_model_with_a_tiny_vae_says_so_and_is_its_twin_otherwise() -> None:
+    tiny, whole = (composed("family=hub", f"model=[{key}]")["model"][key] for key in ("vega-tiny-vae", "vega"))
+    assert "(tiny VAE)" in tiny["title"] and "mit" in tiny["licence"]
+    assert tiny["source"] == whole["source"] | {"vae": tiny["source"]["vae"]} and tiny["sampler"] == whole["sampler"]
 
 
 # --- command line

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +14,9 @@ from safetensors.numpy import load_file, save_file
 
 from stages.download import download
 from stages.lib import checkpoints, components, manifest
-from stages.lib.config import LoraSource, Source, UnetSource
+from stages.lib.config import LoraSource, Source, SwapSource
 from tests.hub_server import HubServer
-from tests.tiny import KINDS, tiny_checkpoint
+from tests.tiny import KINDS, tiny_checkpoint, tiny_vae
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 LORA = "pytorch_lora_weights.safetensors"
@@ -37,16 +38,8 @@ def copy(weights, tmp_path):
 
 
 def local(folder, **changes) -> Source:
-    fields = {
-        "kind": "local",
-        "architecture": None,
-        "repo": str(folder),
-        "revision": None,
-        "variant": None,
-        "unet": None,
-        "lora": None,
-    }
-    return Source(**{**fields, **changes})
+    fields = {"kind": "local", "architecture": None, "repo": str(folder), "revision": None, "variant": None}
+    return Source(**{**fields, "unet": None, "vae": None, "lora": None, **changes})
 
 
 def nothing_left(root: Path) -> bool:
@@ -76,11 +69,65 @@ def test_two_downloads_of_one_source_are_equal_byte_for_byte(weights, tmp_path):
 
 
 def test_a_swapped_unet_takes_the_place_of_the_pipelines(weights, tmp_path):
-    source = local(weights["base"], unet=UnetSource(str(weights["lcm-unet"]), None, None, None))
+    source = local(weights["base"], unet=SwapSource(str(weights["lcm-unet"]), None, None, None))
     download("tiny", source, "x", tmp_path)
     folder = tmp_path / "artifacts/checkpoints/tiny"
     assert json.loads((folder / "unet/config.json").read_text())["time_cond_proj_dim"] == 8
     assert manifest.sha256(folder / UNET) == manifest.sha256(weights["lcm-unet"] / UNET.removeprefix("unet/"))
+
+
+def test_a_pipeline_without_a_new_class_keeps_its_index_to_the_last_byte(weights, tmp_path):
+    source = local(weights["base"], unet=SwapSource(str(weights["lcm-unet"]), None, None, None))
+    download("tiny", source, "x", tmp_path)
+    index = tmp_path / "artifacts/checkpoints/tiny/model_index.json"
+    assert index.read_bytes() == (weights["base"] / "model_index.json").read_bytes()
+
+
+def test_a_swapped_tiny_vae_takes_the_place_of_the_pipelines_and_is_named_in_the_index(weights, tmp_path):
+    source = local(weights["base"], vae=SwapSource(str(weights["tiny-vae"]), None, None, None))
+    written = download("tiny", source, "x", tmp_path)
+    folder = tmp_path / "artifacts/checkpoints/tiny"
+    before, after = components.read_index(weights["base"]), components.read_index(folder)
+    assert after == before | {"vae": ["diffusers", "AutoencoderTiny"]}
+    assert sorted(path.name for path in (folder / "vae").iterdir()) == sorted(
+        ["config.json", "diffusion_pytorch_model.safetensors"]
+    )
+    assert f"{weights['tiny-vae']}/diffusion_pytorch_model.safetensors" in written["inputs"]
+    assert manifest.sha256(folder / "vae/config.json") == manifest.sha256(weights["tiny-vae"] / "config.json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "has"),
+    [({"latent_channels": 16}, "16 channels and 2 pixels"), ({"blocks": 3}, "4 channels and 4 pixels")],
+)
+def test_a_vae_of_other_latents_is_refused(weights, tmp_path, changes, has):
+    if blocks := changes.pop("blocks", 0):
+        names = [f"{half}_block_out_channels" for half in ("encoder", "decoder")]
+        counts = [f"num_{half}_blocks" for half in ("encoder", "decoder")]
+        changes = dict.fromkeys(names, (8,) * blocks) | dict.fromkeys(counts, (1,) * blocks)
+    tiny_vae(**changes).half().save_pretrained(tmp_path / "vae")
+    source = local(weights["base"], vae=SwapSource(str(tmp_path / "vae"), None, None, None))
+    with pytest.raises(ValueError, match=f"its latents have {has} a side, the pipeline's have 4 and 2: source.vae"):
+        download("tiny", source, "x", tmp_path)
+    assert nothing_left(tmp_path)
+
+
+def test_a_part_of_another_class_is_refused_in_the_place_of_a_vae(weights, tmp_path):
+    source = local(weights["base"], vae=SwapSource(str(weights["lcm-unet"]), None, None, None))
+    with pytest.raises(ValueError, match="'UNet2DConditionModel', allowed: 'AutoencoderKL', 'AutoencoderTiny'"):
+        download("tiny", source, "x", tmp_path)
+    assert nothing_left(tmp_path)
+
+
+def test_not_a_number_in_a_swapped_vae_is_found(weights, tmp_path):
+    shutil.copytree(weights["tiny-vae"], tmp_path / "vae")
+    weights_path = tmp_path / "vae/diffusion_pytorch_model.safetensors"
+    tensors = load_file(weights_path)
+    tensors["decoder.layers.0.bias"][0] = np.nan
+    save_file(tensors, weights_path)
+    source = local(weights["base"], vae=SwapSource(str(tmp_path / "vae"), None, None, None))
+    with pytest.raises(ValueError, match="tensor decoder.layers.0.bias holds NaN"):
+        download("tiny", source, "x", tmp_path)
 
 
 @pytest.mark.parametrize("naming", ["peft", "mixed"])
@@ -199,7 +246,8 @@ def hub(copy, weights, tmp_path, monkeypatch):
         path.rename(path.with_name(path.name.replace(".safetensors", ".fp16.safetensors")))
     (copy / "unet/diffusion_pytorch_model.bin").write_bytes(b"pickle")
     (copy / "train.py").write_text("print('never fetched')")
-    with HubServer({"me/tiny": copy, "me/lora": weights["lora"]}) as server:
+    repositories = {"me/tiny": copy, "me/lora": weights["lora"], "me/tiny-vae": weights["tiny-vae"]}
+    with HubServer(repositories) as server:
         server.stand_in(monkeypatch, tmp_path / "cache")
         yield server
 
@@ -299,6 +347,15 @@ def test_a_hub_lora_is_fused(hub, tmp_path):
     download("tiny", from_hub(lora=LoraSource("me/lora", "main", LORA, 1.0)), "x", tmp_path)
     record = json.loads((tmp_path / "artifacts/revisions/tiny.json").read_text())
     assert set(record) == {"me/tiny", "me/lora"}
+
+
+def test_a_hub_vae_is_swapped_and_the_cache_keeps_the_pipelines_own_index(hub, tmp_path):
+    written = download("tiny", from_hub(vae=SwapSource("me/tiny-vae", "main", None, None)), "x", tmp_path)
+    record = json.loads((tmp_path / "artifacts/revisions/tiny.json").read_text())
+    assert set(record) == {"me/tiny", "me/tiny-vae"}
+    assert components.read_index(tmp_path / "artifacts/checkpoints/tiny")["vae"][1] == "AutoencoderTiny"
+    assert download("tiny", from_hub(), "x", tmp_path)["files"] != written["files"]
+    assert components.read_index(tmp_path / "artifacts/checkpoints/tiny")["vae"][1] == "AutoencoderKL"
 
 
 def test_kill_9_leaves_nothing_and_a_rerun_fetches_only_what_is_missing(hub, tmp_path, monkeypatch):

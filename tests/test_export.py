@@ -14,6 +14,7 @@ from stages import export as stage
 from stages.export import export
 from stages.lib import components, manifest
 from tests.tiny import SIZE_PX, TOKENS, tiny_checkpoint
+from tests.tiny_ir import tiny_ir, tiny_root
 
 KINDS = ("base", "refiner", "lcm")
 
@@ -148,6 +149,70 @@ def test_both_halves_of_the_vae_compute_what_torch_computes(exported):
     encoder, decoder = map(compiled, paths)
     assert sqnr_db(latents.parameters.numpy(), encoder({"sample": picture}, share_inputs=False)[0]) > 90
     assert sqnr_db(decoded, decoder({"latent_sample": latents.mean.numpy()}, share_inputs=False)[0]) > 90
+
+
+@pytest.fixture(scope="module")
+def tiny_vae_halves() -> tuple:
+    """The tiny VAE in torch, and its encoder and decoder as IR."""
+    from diffusers import AutoencoderTiny
+
+    vae = AutoencoderTiny.from_pretrained(tiny_root() / "artifacts/checkpoints/tiny-vae/vae").float().eval()
+    paths = [tiny_ir("tiny-vae") / f"vae_{half}/openvino_model.xml" for half in ("encoder", "decoder")]
+    return vae, *map(compiled, paths)
+
+
+@pytest.mark.parametrize("size", [(48, 32), (34, 50)])
+def test_both_halves_of_a_tiny_vae_compute_what_torch_computes_at_any_size(tiny_vae_halves, size):
+    import torch
+
+    vae, encoder, decoder = tiny_vae_halves
+    picture = np.random.default_rng(0).uniform(-1, 1, (2, 3, *size)).astype(np.float32)
+    with torch.no_grad():
+        latents = vae.encode(torch.from_numpy(picture)).latents
+        decoded = vae.decode(3 * latents).sample.numpy()
+    parameters = encoder({"sample": picture}, share_inputs=False)[0]
+    mean, variance = np.split(parameters, 2, axis=1)
+    np.testing.assert_allclose(mean, latents.numpy(), atol=1e-5)
+    assert (variance == -30).all()
+    found = decoder({"latent_sample": 3 * latents.numpy()}, share_inputs=False)[0]
+    assert sqnr_db(decoded, found) > 70  # OpenVINO folds 3 tanh(x / 3) into the first weights: rounded to halves anew
+
+
+def test_a_tiny_vae_has_the_interface_of_the_pipelines_own_one():
+    for half in ("encoder", "decoder"):
+        tiny, own = (ports(tiny_ir(model) / f"vae_{half}/openvino_model.xml") for model in ("tiny-vae", "base"))
+        assert tiny.keys() == own.keys()
+        assert {name: kind for name, (_, kind) in tiny.items()} == {name: kind for name, (_, kind) in own.items()}
+        inputs = {name: shape for name, (shape, _) in tiny.items() if not name.startswith("->")}
+        assert inputs == {name: shape for name, (shape, _) in own.items() if not name.startswith("->")}
+    parameters = ports(tiny_ir("tiny-vae") / "vae_encoder/openvino_model.xml")["-> latent_parameters"][0]
+    assert parameters.startswith("[?,8,")
+
+
+def test_a_tiny_vaes_configuration_answers_what_pipelines_ask_even_where_the_checkpoint_leaves_it_out():
+    for half in ("encoder", "decoder"):
+        written = json.loads((tiny_ir("tiny-vae") / f"vae_{half}/config.json").read_text())
+        asked = {name: written[name] for name in ("scaling_factor", "latent_channels", "force_upcast")}
+        assert asked == {"scaling_factor": 1.0, "latent_channels": 4, "force_upcast": False}
+        assert len(written["block_out_channels"]) == 2
+    bare = components.vae_config({"_class_name": "AutoencoderTiny"})
+    assert len(bare["block_out_channels"]) == 4 and bare["scaling_factor"] == 1.0 and bare["force_upcast"] is False
+    assert components.vae_config({"_class_name": "AutoencoderKL"}) == {"_class_name": "AutoencoderKL"}
+
+
+def test_a_checkpoint_with_a_tiny_vae_is_exported_whole_and_twice_the_same(tmp_path):
+    import shutil
+
+    source, copy = tiny_root() / "artifacts/checkpoints/tiny-vae", tmp_path / "artifacts/checkpoints/tiny-vae"
+    shutil.copytree(source, copy)
+    manifest.write(copy, stage="download", inputs={}, settings={}, facts={"licence": "mit"})
+    export("tiny-vae", "base", tmp_path)
+    folder = ir(tmp_path, "tiny-vae")
+    for half in ("encoder", "decoder"):
+        for file in (*components.IR_FILES, "config.json"):
+            name = f"vae_{half}/{file}"
+            assert (folder / name).read_bytes() == (tiny_ir("tiny-vae") / name).read_bytes(), name
+    assert components.read_index(folder)["vae"] == ["diffusers", "AutoencoderTiny"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,7 +9,7 @@ import pytest
 from stages.lib import ir as irs
 from stages.lib import pipelines
 from tests.tiny import SIZE_PX
-from tests.tiny_ir import CPU, part, sampler, tiny_ir
+from tests.tiny_ir import CPU, part, sampler, tiny_ir, tiny_root
 
 PROMPT = "a red dog"
 
@@ -166,6 +166,46 @@ def test_a_strength_that_runs_no_step_is_refused():
     pipeline = pipelines.also(load("base"), "image-to-image")
     with pytest.raises(ValueError, match="strength 0.2 of 3 steps runs no step"):
         pipelines.generate(pipeline, PROMPT, sampler(), 7, image=object(), strength=0.2)
+
+
+def test_a_picture_of_a_tiny_vae_is_the_one_that_diffusers_draws():
+    import torch
+    from diffusers import StableDiffusionXLPipeline
+
+    checkpoint = tiny_root() / "artifacts/checkpoints/tiny-vae"
+    reference = StableDiffusionXLPipeline.from_pretrained(checkpoint, torch_dtype=torch.float32, add_watermarker=False)
+    assert type(reference.vae).__name__ == "AutoencoderTiny"
+    reference.set_progress_bar_config(disable=True)
+    how, generator = {"num_inference_steps": 3, "guidance_scale": 5.0}, torch.Generator().manual_seed(7)
+    expected = reference(PROMPT, height=SIZE_PX, width=SIZE_PX, generator=generator, **how).images[0]
+    pipeline = load("tiny-vae")
+    ours = pipelines.generate(pipeline, PROMPT, sampler(), 7)
+    assert pipeline.vae_scale_factor == reference.vae_scale_factor == 2
+    assert ours.size == (SIZE_PX, SIZE_PX) and np.asarray(ours).std() > 0
+    assert np.abs(np.asarray(ours, int) - np.asarray(expected, int)).max() <= 1
+    latents = pipelines.generate(pipeline, PROMPT, sampler(), 7, output="latent")
+    assert np.array_equal(np.asarray(pipelines.decode(pipeline, latents)), np.asarray(ours))
+
+
+def test_a_tiny_vae_encodes_to_latents_without_noise_for_image_to_image():
+    import torch
+    from diffusers import AutoencoderTiny
+
+    vae = AutoencoderTiny.from_pretrained(tiny_root() / "artifacts/checkpoints/tiny-vae/vae").float().eval()
+    pipeline = pipelines.also(load("tiny-vae"), "image-to-image")
+    start = pipelines.generate(load("tiny-vae"), PROMPT, sampler(), 7)
+    picture = pipeline.image_processor.preprocess(start)
+    distribution = pipeline.vae.encode(picture).latent_dist
+    with torch.no_grad():
+        expected = vae.encode(picture).latents
+    for latents in (distribution.sample(torch.Generator().manual_seed(0)), distribution.mode()):
+        torch.testing.assert_close(latents, expected, atol=1e-5, rtol=1e-4)
+    pictures = [
+        np.asarray(pipelines.generate(pipeline, PROMPT, sampler(), seed, image=start, strength=0.7))
+        for seed in (8, 8, 9)
+    ]
+    assert pictures[0].shape == (SIZE_PX, SIZE_PX, 3) and pipelines.executed_steps(pipeline) == 2
+    assert np.array_equal(pictures[0], pictures[1]) and not np.array_equal(pictures[0], pictures[2])
 
 
 def load(model, scheduler="EulerDiscreteScheduler", task="text-to-image"):

@@ -1,7 +1,7 @@
 """Random-weight SDXL pipelines of a few hundred kilobytes, in true diffusers layout, written in about a second.
 
-Produces `base` and `refiner` pipelines, `lcm-unet` (a UNet at the folder's root), `lora` (an adapter for `base`) and
-`clip` (a CLIPModel with its processors).
+Produces `base` and `refiner` pipelines, `lcm-unet` and `tiny-vae` (parts at the folder's root), `lora` (an adapter
+for `base`) and `clip` (a CLIPModel with its processors).
 Only structure is true: the pictures are noise.
 """
 
@@ -12,7 +12,7 @@ SIZE_PX = 32
 TOKENS = 16
 TEXT_WIDTHS = (16, 32)
 TIME_WIDTH = 8
-KINDS = ("base", "refiner", "lcm-unet", "lora", "clip")
+KINDS = ("base", "refiner", "lcm-unet", "tiny-vae", "lora", "clip")
 
 
 def tiny_checkpoint(folder: Path, kind: str, seed: int = 0) -> Path:
@@ -27,6 +27,8 @@ def tiny_checkpoint(folder: Path, kind: str, seed: int = 0) -> Path:
         _write_clip(folder)
     elif kind == "lcm-unet":
         _save(_unet("base", time_cond_proj_dim=8), folder)
+    elif kind == "tiny-vae":
+        _save(tiny_vae(), folder)
     elif kind in ("base", "refiner"):
         _write_pipeline(folder, kind)
     else:
@@ -100,6 +102,19 @@ def _vae():
         norm_num_groups=4,
         scaling_factor=0.13025,
     )
+
+
+def tiny_vae(**changes):
+    """diffusers' AutoencoderTiny with the latents of the pipeline's own VAE."""
+    from diffusers import AutoencoderTiny
+
+    settings = {
+        "encoder_block_out_channels": (8, 8),
+        "decoder_block_out_channels": (8, 8),
+        "num_encoder_blocks": (1, 1),
+        "num_decoder_blocks": (1, 1),
+    }
+    return AutoencoderTiny(**settings | changes)
 
 
 def _text_encoder(index: int):

@@ -1,6 +1,7 @@
 """IR folders of the tiny random pipelines, exported once per test process: FP16 ones by the stage, INT8 ones by NNCF.
 
-Produces `base`, `refiner` and `lcm`, and the tiny CLIP as scorer, under one root, laid out as the stages lay them out.
+Produces `base`, `refiner`, `lcm` and `tiny-vae`, and the tiny CLIP as scorer, under one root, laid out as the
+stages lay them out.
 """
 
 import atexit
@@ -30,7 +31,7 @@ def sampler(scheduler: str = "EulerDiscreteScheduler", steps: int = 3, guidance:
 
 @functools.cache
 def tiny_root() -> Path:
-    """A root folder with artifacts/ir/<base | refiner | lcm>/fp16."""
+    """A root folder with artifacts/ir/<base | refiner | lcm | tiny-vae>/fp16."""
     from stages.export import export
     from stages.lib import manifest
 
@@ -40,21 +41,29 @@ def tiny_root() -> Path:
         checkpoint = tiny_checkpoint(root / "artifacts/checkpoints" / kind, kind)
         manifest.write(checkpoint, stage="download", inputs={}, settings={})
         export(kind, kind, root)
-    _swap_unet(root, "base", "lcm")
+    _swap(root, "lcm", "unet", "lcm-unet")
+    _swap(root, "tiny-vae", "vae", "tiny-vae")
     return root
 
 
-def _swap_unet(root: Path, base: str, model: str) -> None:
-    """The pipeline of `base` with the UNet that has its guidance embedded, which alone is converted anew."""
+def _swap(root: Path, model: str, folder: str, kind: str) -> None:
+    """The pipeline of `base` with another UNet or VAE, which alone is converted anew."""
     from stages.export import convert
-    from stages.lib import components, manifest
+    from stages.lib import checkpoints, components, manifest
+    from stages.lib.config import Source, SwapSource
 
     checkpoint, target = root / "artifacts/checkpoints" / model, root / "artifacts/ir" / model / "fp16"
-    shutil.copytree(root / "artifacts/checkpoints" / base, checkpoint, ignore=shutil.ignore_patterns("unet"))
-    tiny_checkpoint(checkpoint / "unet", "lcm-unet")
-    shutil.copytree(root / "artifacts/ir" / base / "fp16", target, ignore=shutil.ignore_patterns("unet"))
-    unet = next(component for component in components.COMPONENTS if component.name == "unet")
-    convert(checkpoint, unet, target / "unet")
+    swap = SwapSource(str(tiny_checkpoint(root / kind, kind)), None, None, None)
+    parts = {"unet": None, "vae": None, "lora": None, folder: swap}
+    source = Source("local", str(root / "artifacts/checkpoints/base"), None, None, **parts)
+    checkpoint.mkdir()
+    checkpoints.assemble(source, checkpoint, root / "record.json")
+    changed = [component for component in components.COMPONENTS if component.folder == folder]
+    names = [component.name for component in changed]
+    shutil.copytree(root / "artifacts/ir/base/fp16", target, ignore=shutil.ignore_patterns(*names))
+    shutil.copyfile(checkpoint / components.INDEX, target / components.INDEX)
+    for component in changed:
+        convert(checkpoint, component, target / component.name)
     manifest.write(target, stage="export", inputs={}, settings={})
 
 

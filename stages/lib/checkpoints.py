@@ -1,5 +1,5 @@
 """One plain diffusers checkpoint out of whatever a model's source names: a folder or a repository, with its UNet
-swapped or a LoRA fused where the source says so, or an architecture to be filled with random weights.
+or VAE swapped or a LoRA fused where the source says so, or an architecture to be filled with random weights.
 
 Consumes a `Source`; produces folders of configurations, tokenizers and safetensors that were looked into: allowed
 classes, whole files, finite numbers. Pickles are never opened.
@@ -7,6 +7,7 @@ classes, whole files, finite numbers. Pickles are never opened.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from stages.lib import components, hub, manifest, synthetic
 
 if TYPE_CHECKING:
-    from stages.lib.config import LoraSource, Source, UnetSource
+    from stages.lib.config import LoraSource, Source, SwapSource
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".msgpack", ".h5")
 NOTICES = ("README.md", "LICENSE", "LICENSE.md", "LICENSE.txt")
@@ -31,8 +32,9 @@ def assemble(source: Source, folder: Path, record: Path) -> dict[str, str]:
         return taken
     repository = Repository(source.kind, source.repo, source.revision, record)
     taken = repository.place(lambda names: select_pipeline(names, source.variant), folder, source.variant)
-    if source.unet is not None:
-        taken |= _swap_unet(source.kind, source.unet, folder, record)
+    for part, swap in (("unet", source.unet), ("vae", source.vae)):
+        if swap is not None:
+            taken |= _swap(source.kind, part, swap, folder, record)
     components.read_index(folder)
     check_weights(folder)
     if source.lora is not None:
@@ -165,21 +167,48 @@ def _inside(root: Path, name: str) -> Path:
     return path
 
 
-def _swap_unet(kind: str, unet: UnetSource, folder: Path, record: Path) -> dict[str, str]:
-    """Put the named UNet, which lies at its repository's root or in `subfolder`, in the place of the pipeline's."""
-    prefix = f"{unet.subfolder}/" if unet.subfolder else ""
+def _swap(kind: str, part: str, swap: SwapSource, folder: Path, record: Path) -> dict[str, str]:
+    """Put what `swap` names in the place of the pipeline's own `part`, a key of components.STEMS, and of its class."""
+    prefix = f"{swap.subfolder}/" if swap.subfolder else ""
 
     def select(names: list[str]) -> list[str]:
         if f"{prefix}config.json" not in names:
-            raise ValueError(f"{unet.repo} has no {prefix}config.json: source.unet must name a UNet's folder")
-        return [f"{prefix}config.json", *select_weights(names, prefix, components.STEMS["unet"], unet.variant)]
+            raise ValueError(f"{swap.repo} has no {prefix}config.json: source.{part} must name a {part}'s folder")
+        return [f"{prefix}config.json", *select_weights(names, prefix, components.STEMS[part], swap.variant)]
 
-    shutil.rmtree(folder / "unet")
-    taken = Repository(kind, unet.repo, unet.revision, record).place(select, folder / "unet", unet.variant, prefix)
-    found = components.read_json(folder / "unet/config.json").get("_class_name")
-    if found != "UNet2DConditionModel":
-        raise ValueError(f"{unet.repo}: {prefix}config.json describes {found!r}, allowed: 'UNet2DConditionModel'")
+    own = components.read_json(folder / part / "config.json")
+    shutil.rmtree(folder / part)
+    taken = Repository(kind, swap.repo, swap.revision, record).place(select, folder / part, swap.variant, prefix)
+    found = components.read_json(folder / part / "config.json")
+    allowed = [name for _, name in components.CLASSES[part]]
+    if found.get("_class_name") not in allowed:
+        raise ValueError(
+            f"{swap.repo}: {prefix}config.json describes {found.get('_class_name')!r}, allowed: {str(allowed)[1:-1]}"
+        )
+    if part == "vae":
+        _check_same_latents(own, found, swap.repo)
+    _enter(folder / components.INDEX, part, found["_class_name"])
     return taken
+
+
+def _check_same_latents(own: dict[str, Any], found: dict[str, Any], repo: str) -> None:
+    """The UNet was trained on latents of one shape; that they mean the same cannot be seen from a configuration."""
+    has, wanted = (
+        (config.get("latent_channels"), 2 ** (len(config.get("block_out_channels", [])) - 1))
+        for config in (components.vae_config(found), components.vae_config(own))
+    )
+    if has != wanted:
+        raise ValueError(
+            f"{repo}: its latents have {has[0]} channels and {has[1]} pixels a side, "
+            f"the pipeline's have {wanted[0]} and {wanted[1]}: source.vae must fit the UNet"
+        )
+
+
+def _enter(path: Path, part: str, class_name: str) -> None:
+    """Name the class in the index, which stays as it is where it names it already."""
+    index = components.read_json(path)
+    if index.get(part) != ["diffusers", class_name]:
+        manifest.write_text(path, json.dumps({**index, part: ["diffusers", class_name]}, indent=2) + "\n")
 
 
 def _fuse_lora(kind: str, lora: LoraSource, folder: Path, record: Path) -> dict[str, str]:

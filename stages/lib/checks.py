@@ -89,16 +89,16 @@ def _check_model(key: str, model: dict[str, Any], models: dict[str, Any]) -> Non
         raise ValueError(f"{where}.sampler.size must be a multiple of 8 pixels, got {sampler['size']}")
     if sampler["scheduler"] == "LCMScheduler" and sampler["steps"] > 50:
         raise ValueError(f"{where}.sampler.steps must be at most 50 with LCMScheduler, got {sampler['steps']}")
-    if source["kind"] == "synthetic" and (source["unet"] or source["lora"]):
+    if source["kind"] == "synthetic" and (source["unet"] or source["vae"] or source["lora"]):
         raise ValueError(
-            f"{where}.source.unet and .lora must be null where kind is synthetic: the architecture has all"
+            f"{where}.source.unet, .vae and .lora must be null where kind is synthetic: the architecture has all"
         )
     wrong = {"base": "two-stage", "refiner": "text-to-image"}[model["role"]]
     if wrong in model["tasks"] or not model["tasks"]:
         raise ValueError(
             f"{where}.tasks must be at least one, without {wrong} for a {model['role']}; got {model['tasks']}"
         )
-    for name in ("", "unet", "lora"):
+    for name in ("", "unet", "vae", "lora"):
         part = source[name] if name else source
         if source["kind"] == "hub" and part and not part["revision"]:
             dotted = f"{where}.source.{name}.".replace("..", ".")

@@ -57,7 +57,13 @@ CLASSES = {
     "tokenizer": [("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")],
     "tokenizer_2": [("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")],
     "unet": [("diffusers", "UNet2DConditionModel")],
-    "vae": [("diffusers", "AutoencoderKL")],
+    "vae": [("diffusers", "AutoencoderKL"), ("diffusers", "AutoencoderTiny")],
+}
+TINY_VAE = {  # what pipelines ask of any VAE and the configuration of a tiny one may leave to diffusers' defaults
+    "decoder_block_out_channels": [64, 64, 64, 64],
+    "latent_channels": 4,
+    "scaling_factor": 1.0,
+    "force_upcast": False,
 }
 SWITCHES = ("force_zeros_for_empty_prompt", "requires_aesthetics_score", "add_watermarker")
 COMMENTS = ("_class_name", "_diffusers_version", "_name_or_path")
@@ -89,6 +95,14 @@ def read_index(folder: Path) -> dict:
         if index.get(name) in (None, [None, None]):
             raise ValueError(f"{path} lacks {name!r}, which every SDXL pipeline has")
     return index
+
+
+def vae_config(config: dict) -> dict:
+    """The configuration of a VAE under the names that pipelines ask for, whichever class of VAE it is."""
+    if config.get("_class_name") != "AutoencoderTiny":
+        return config
+    config = {**TINY_VAE, **config}
+    return {"block_out_channels": config["decoder_block_out_channels"], **config}
 
 
 def present(index: dict) -> list[Component]:

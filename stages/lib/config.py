@@ -33,7 +33,7 @@ from stages.lib.schema import (  # noqa: F401  (stages import the dataclasses fr
     Sampler,
     Settings,
     Source,
-    UnetSource,
+    SwapSource,
 )
 
 PARAMS = Path("params.yaml")

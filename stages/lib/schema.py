@@ -53,7 +53,9 @@ class Part:
 
 
 @dataclass(repr=False)
-class UnetSource(Part):
+class SwapSource(Part):
+    """A part that takes the place of the pipeline's own, at its repository's root or in `subfolder`."""
+
     repo: str
     revision: str | None
     subfolder: str | None
@@ -75,7 +77,8 @@ class Source(Part):
     repo: str
     revision: str | None
     variant: str | None
-    unet: UnetSource | None
+    unet: SwapSource | None
+    vae: SwapSource | None
     lora: LoraSource | None
 
 

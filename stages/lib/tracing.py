@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from stages.lib import saving
-from stages.lib.components import Component, read_json
+from stages.lib.components import Component, read_index, read_json
 
 BATCH = 2
 LATENT_PX = 15  # odd, so that the trace takes upsampling sizes from the skip connections and any picture size works
 PICTURE_PX = 32
 DYNAMIC = -1
+NO_VARIANCE = -30.0  # logarithmic: the least that diffusers' DiagonalGaussianDistribution lets through
 COUNTED = re.compile(r"[A-Z]\w*_\d+(\.\d+)?")  # Convert_49779, RaggedToDense_24897.0
 
 
@@ -263,10 +264,19 @@ def _vae_encoder(checkpoint: Path) -> Traceable:
             self.vae = vae
 
         def forward(self, sample: Any) -> Any:
-            return self.vae.encode(sample).latent_dist.parameters
+            return _latent_parameters(self.vae.encode(sample))
 
     example = {"sample": torch.randn(BATCH, vae.config.in_channels, PICTURE_PX, PICTURE_PX)}
     return Traceable(Encoder().eval(), example, {"sample": (0, 2, 3)}, ("latent_parameters",), _vae_options(vae))
+
+
+def _latent_parameters(encoded: Any) -> Any:
+    """Mean and logarithmic variance (n, 8, h, w). A tiny VAE knows no variance: its latents get next to none."""
+    import torch
+
+    if hasattr(encoded, "latent_dist"):
+        return encoded.latent_dist.parameters
+    return torch.cat([encoded.latents, torch.full_like(encoded.latents, NO_VARIANCE)], dim=1)
 
 
 def _vae_decoder(checkpoint: Path) -> Traceable:
@@ -289,10 +299,11 @@ def _vae_decoder(checkpoint: Path) -> Traceable:
 
 
 def _load_vae(checkpoint: Path) -> Any:
+    import diffusers
     import torch
-    from diffusers import AutoencoderKL
 
-    return AutoencoderKL.from_pretrained(
+    vae_class = getattr(diffusers, read_index(checkpoint)["vae"][1])
+    return vae_class.from_pretrained(
         checkpoint / "vae", torch_dtype=torch.float16, low_cpu_mem_usage=True, use_safetensors=True
     ).eval()
 
