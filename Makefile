@@ -27,6 +27,9 @@ readme: repro  ## refresh the README's table and its picture
 params: install  ## compose params.yaml out of conf/
 	python -m stages.lib.config
 
+plan: install  ## what the six models will need on this machine
+	@python -m stages.plan
+
 test: install  ## run the tests
 	python -m pytest
 
@@ -36,4 +39,4 @@ lint: install  ## check style
 clean:  ## remove the virtual environment and what the pipeline made
 	rm -rf $(VENV) artifacts/checkpoints artifacts/ir artifacts/calibration artifacts/scorer .dvc/cache .dvc/tmp
 
-.PHONY: help install repro readme params test lint clean
+.PHONY: help install repro readme params plan test lint clean

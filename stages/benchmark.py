@@ -130,7 +130,7 @@ def measure(subject: Subject, tick: Any) -> tuple[dict[str, Any], dict[str, list
                 tick()
             del loaded
             let_go(subject)
-    figures.add_speedups(rows, BEFORE)
+    figures.add_speedups(rows, BEFORE, paired=len(groups) == 1)
     rows |= {
         name: figures.skipped(reason, IR / subject.key / name, rows[next(iter(rows))])
         for name, reason in subject.skipped.items()
@@ -387,6 +387,7 @@ def header(
         "scheduler": model.sampler.scheduler,
         "executed_steps": main.steps,
         "quantization": settings.quantization.name,
+        "decode": "tiles" if subject.asked.tiles else "whole",
         "settings": {name: config.as_dict(getattr(settings, name)) for name in ("benchmark", "device", "prompts")},
         "peak_gops": peaks,
         "noise": disturbance,

@@ -13,7 +13,8 @@ import yaml
 from PIL import Image
 
 from stages import benchmark as stage
-from stages.lib import clip, config, figures, footprint, manifest, peak, tasks
+from stages.lib import budget, clip, config, figures, footprint, manifest, peak, tasks
+from stages.lib import machine as this_machine
 from stages.lib.config import Clip
 from stages.lib.prompts import Prompt
 from stages.machine import machine
@@ -233,6 +234,55 @@ def test_the_bench_draws_what_an_untouched_pipeline_draws(finished):
     generator = torch.Generator().manual_seed(entry["seed"])
     expected = plain(entry["prompt"], generator=generator, **settings).images[0]
     assert np.array_equal(np.asarray(Image.open(images / entry["file"])), np.asarray(expected))
+
+
+def short_of_memory(patch: pytest.MonkeyPatch, free_gb: float) -> None:
+    """As if the UNets took 4 GB in FP16 and 1 GB in INT8, parts never fitted side by side, and so much was free."""
+    patch.setattr(budget, "in_turn_gb", lambda found, asked, stored="fp16": {"fp16": 4.0, "int8": 1.0}[stored])
+    patch.setattr(budget, "room_gb", lambda: 0.0)
+    patch.setattr(this_machine, "available_memory_gb", lambda: free_gb)
+
+
+def test_a_precision_that_memory_does_not_hold_is_left_out_with_the_reason(folder, monkeypatch):
+    short_of_memory(monkeypatch, free_gb=1.5)
+    metrics = stage.benchmark(config.load(stage.READS, "base", []))
+    before, after = metrics["precisions"]["fp16"], metrics["precisions"]["int8"]
+    assert (
+        before["skipped"]
+        == "not run: needs 4.0 GB of memory, 1.4 of " + f"{this_machine.memory_gb():.1f} GB can be had"
+    )
+    assert before["unet_size_mb"] > after["unet_size_mb"] > 0, "sizes are known all the same"
+    assert before["unet_step_s"] is None and set(before) == set(after)
+    assert after["skipped"] is None and after["unet_step_s"]["median"] > 0 and after["executed_int8"] > 0
+    assert after["psnr_db"] is None and after["speedup_step"] is None and metrics["reference"] is None
+    images = json.loads((folder / "reports/benchmark/base/images/images.json").read_text())
+    assert {entry["precision"] for entry in images} == {"int8"}
+
+
+def test_where_memory_is_short_precisions_run_one_after_the_other_in_parts(folder, monkeypatch, finished):
+    short_of_memory(monkeypatch, free_gb=20.0)
+    metrics = stage.benchmark(config.load(stage.READS, "base", []))
+    assert metrics["interleaved"] is False and metrics["reference"] == "fp16 in float32"
+    for name, row in metrics["precisions"].items():
+        expected = finished.metrics["base"]["precisions"][name]
+        assert row["psnr_db"] == expected["psnr_db"] and row["sqnr_db"] == expected["sqnr_db"]
+        assert row["unet_step_s"]["n"] >= 2 and row["image_s"]["median"] > 0
+
+
+def test_a_machine_that_holds_nothing_is_told_so(folder, monkeypatch):
+    short_of_memory(monkeypatch, free_gb=0.5)
+    with pytest.raises(
+        ValueError, match=r"fp16 not run: needs 4.0 GB.*int8 not run: needs 1.0 GB.*close other programs"
+    ):
+        stage.benchmark(config.load(stage.READS, "base", []))
+
+
+def test_a_refiner_gets_its_bases_latents_where_memory_is_short(folder, monkeypatch):
+    short_of_memory(monkeypatch, free_gb=1.5)
+    monkeypatch.setattr(budget, "recording_unet", lambda *_: budget.INT8_WEIGHTS)
+    metrics = stage.benchmark(config.load(stage.READS, "refiner", []))
+    assert metrics["precisions"]["fp16"]["skipped"] and metrics["precisions"]["int8"]["skipped"] is None
+    assert not list((folder / "artifacts/ir/refiner").glob(".*")), "the base's INT8 weights are gone"
 
 
 def test_another_machines_description_is_refused(folder):

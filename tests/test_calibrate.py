@@ -7,10 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stages.calibrate import calibrate
-from stages.lib import manifest, recorder
+from stages.lib import budget, manifest, recorder
 from stages.lib.config import Calibration, Model, Prompts, Settings
 from tests.tiny_ir import CPU, part, sampler, tiny_ir
 
@@ -140,3 +141,36 @@ def test_a_damaged_ir_is_refused_before_anything_is_recorded(tmp_path: Path) -> 
     weights.write_bytes(bytes(weights.stat().st_size))
     with pytest.raises(ValueError, match="openvino_model.bin has other contents.*dvc repro export@base"):
         calibrate(settings(), root)
+
+
+def test_where_memory_is_short_the_recorded_unet_has_int8_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nearly the same inputs, with one part in memory at a time; what was chosen is in the manifest and in the key."""
+    plain, light = (make_root(tmp_path / name, "base", "refiner") for name in ("plain", "light"))
+    calibrate(settings(), plain)
+    monkeypatch.setattr(budget, "recording_unet", lambda choice, *_: budget.INT8_WEIGHTS)
+    monkeypatch.setattr(budget, "room_gb", lambda: 0.0)
+    facts = calibrate(settings(), light)["facts"]
+    assert facts["unet"] == "int8-weights"
+    for expected, found in zip(recorded(plain, "base"), recorded(light, "base"), strict=True):
+        assert np.array_equal(expected["encoder_hidden_states"], found["encoder_hidden_states"])
+        assert np.array_equal(expected["timestep"], found["timestep"])
+        error = np.abs(expected["sample"] - found["sample"]).max() / np.abs(expected["sample"]).max()
+        assert error < 0.05
+    assert any(
+        not np.array_equal(*pair)
+        for pair in zip(
+            (sample["sample"] for sample in recorded(plain, "base")),
+            (sample["sample"] for sample in recorded(light, "base")),
+            strict=True,
+        )
+    ), "INT8 weights were not used"
+    calibrate(settings("refiner", steps=10), light)
+    assert [path.name for path in sorted((light / "artifacts/calibration").iterdir())] == ["base", "refiner"]
+
+
+def test_the_recorded_unet_can_be_chosen(tmp_path: Path) -> None:
+    root = make_root(tmp_path, "lcm")
+    few = settings("lcm", unet="int8-weights", scheduler="LCMScheduler", steps=2, guidance=8.0)
+    assert calibrate(few, root)["facts"]["unet"] == "int8-weights"

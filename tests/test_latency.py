@@ -106,3 +106,11 @@ def test_other_processes_seconds_are_counted_without_our_own():
     total, others, steal = latency.processor_seconds()
     assert total > 0 and steal >= 0
     assert others < total
+
+
+def test_a_speed_up_of_runs_apart_is_the_ratio_of_their_medians():
+    found = latency.speedup_apart([4.0, 4.0, 8.0], [2.0, 2.0, 2.0, 2.0])
+    assert found["ratio"] == 2.0
+    assert found["low"] == 2.0 and found["high"] == 4.0, "the scatter of one side alone"
+    with pytest.raises(ValueError, match="needs values before and after"):
+        latency.speedup_apart([], [1.0])

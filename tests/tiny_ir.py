@@ -22,7 +22,7 @@ def part(kind: type, **fields):
     return made
 
 
-CPU = part(Device, name="CPU", threads=0, inference_precision="f32", dynamic_quantization_group_size=0)
+CPU = part(Device, name="CPU", threads=0, inference_precision="f32", dynamic_quantization_group_size=0, decode="auto")
 
 
 def sampler(scheduler: str = "EulerDiscreteScheduler", steps: int = 3, guidance: float = 5.0) -> Sampler:
@@ -55,7 +55,7 @@ def _swap(root: Path, model: str, folder: str, kind: str) -> None:
     checkpoint, target = root / "artifacts/checkpoints" / model, root / "artifacts/ir" / model / "fp16"
     swap = SwapSource(str(tiny_checkpoint(root / kind, kind)), None, None, None)
     parts = {"unet": None, "vae": None, "lora": None, folder: swap}
-    source = Source("local", str(root / "artifacts/checkpoints/base"), None, None, **parts)
+    source = Source("local", None, str(root / "artifacts/checkpoints/base"), None, None, **parts)
     checkpoint.mkdir()
     checkpoints.assemble(source, checkpoint, root / "record.json")
     changed = [component for component in components.COMPONENTS if component.folder == folder]

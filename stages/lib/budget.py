@@ -20,15 +20,20 @@ FLOAT_BYTES = {"f32": 4, "bf16": 2, "f16": 2}
 SHARE = 0.9  # of a machine's memory that one job may plan with: the system wants some
 UNKNOWN_GOPS = 100.0  # of a processor that does not tell what it can do
 UNPACKED_BYTES = 4
+TILE_PX, OVERLAP_PX = 512, 128  # half of what SDXL was trained on: smaller tiles shift tones
 
 
 @dataclass(frozen=True)
 class Need:
-    """GB of memory and of disk (1e9 bytes), and seconds; None where they depend on something outside."""
+    """GB of memory and of disk (1e9 bytes), and seconds; None where they depend on something outside.
+
+    `takes_more`: the memory is the least that it works with; it takes what is there to load parts less often.
+    """
 
     memory_gb: float
     disk_gb: float
     seconds: float | None
+    takes_more: bool = False
 
     def __add__(self, other: Need) -> Need:
         seconds = None if self.seconds is None or other.seconds is None else self.seconds + other.seconds
@@ -37,11 +42,13 @@ class Need:
 
 @dataclass(frozen=True)
 class Request:
-    """What drawing asks of the parts: a picture's side in pixels, the UNet's batch, and how floats are computed."""
+    """What drawing asks of the parts: a picture's side in pixels, the UNet's batch, how floats are computed, and
+    whether pictures are decoded in tiles."""
 
     size_px: int
     batch: int
     floats: str  # f32, bf16 or f16
+    tiles: bool = False
 
     @property
     def pixels(self) -> int:
@@ -50,7 +57,9 @@ class Request:
 
 def request(sampler: Any, device: Any) -> Request:
     """Guidance doubles the UNet's batch, unless the model has it built in, which only its checkpoint tells."""
-    return Request(sampler.size, 2 if sampler.guidance > 1 else 1, floats(device))
+    whole = Request(sampler.size, 2 if sampler.guidance > 1 else 1, floats(device))
+    short = decoding_gb(whole) > SHARE * machine.memory_gb()
+    return replace(whole, tiles=device.decode == "tiles" or (device.decode == "auto" and short))
 
 
 def floats(device: Any) -> str:
@@ -67,7 +76,8 @@ def part_gb(part: str, size: Size, asked: Request, stored: str = FP16) -> float:
     """GB that one compiled part takes while it runs: its weights as they are laid out, and room to work."""
     billions, wide = size.parameters / 1e9, FLOAT_BYTES[asked.floats]
     batch = asked.batch if part == "unet" else 1
-    working = costs()["working_gb"][part] * asked.pixels / 1e6 * batch * wide
+    pixels = min(asked.pixels, TILE_PX**2) if asked.tiles and part == "vae_decoder" else asked.pixels
+    working = costs()["working_gb"][part] * pixels / 1e6 * batch * wide
     if part != "unet" or stored == FP16:
         return billions * wide + working
     if stored == INT8:
@@ -84,6 +94,11 @@ def parts_gb(sizes: Sizes, asked: Request, stored: str = FP16) -> dict[str, floa
             half = replace(size, parameters=size.parameters // 2) if folder == "vae" else size
             found[part] = part_gb(part, half, asked, stored)
     return found
+
+
+def decoding_gb(asked: Request) -> float:
+    """GB of a process that decodes one picture, but for the VAE's weights, which are small."""
+    return costs()["process_gb"] + part_gb("vae_decoder", Size(0, 0), asked)
 
 
 def in_turn_gb(sizes: Sizes, asked: Request, stored: str = FP16) -> float:
@@ -153,7 +168,7 @@ def calibrate(sizes: Sizes, asked: Request, unet: str, prompts: int, steps: int,
         seconds += billions * preparing + prompts * steps * step_s(one["unet"], asked, unet)
     sample_gb = asked.batch * 77 * 2048 * 4 / 1e9
     light = sum(one["unet"].parameters for one in drawing) / 1e9 if unet == INT8_WEIGHTS else 0.0
-    return Need(memory, light + prompts * steps * sample_gb, known["process_s"] + seconds)
+    return Need(memory, light + prompts * steps * sample_gb, known["process_s"] + seconds, takes_more=True)
 
 
 def compress(sizes: Sizes) -> Need:
@@ -176,16 +191,22 @@ def quantize(sizes: Sizes, asked: Request, samples: int, scheme: str = "weights_
 
 
 def benchmark(sizes: Sizes, asked: Request, stored: tuple[str, ...], pictures: int, steps: int, points: int) -> Need:
-    """Draws `pictures` of `steps` in each of the precisions `stored`, and runs a UNet `points` times more."""
+    """Draws `pictures` of `steps` in each of the precisions `stored`, and runs a UNet `points` times more.
+
+    The reference, in float32 where memory holds it, draws as many as one precision does.
+    """
     known, unet = costs(), sizes["unet"]
     memory = min(in_turn_gb(sizes, asked, one) for one in stored)
+    exact = replace(asked, floats="f32")
+    drawn = [(asked, one) for one in stored]
+    drawn += [(exact, FP16)] if in_turn_gb(sizes, exact) <= SHARE * machine.memory_gb() else [drawn[0]]
     seconds = known["process_s"] + sum(
         3 * known["load_s"] * unet.parameters / 1e9
-        + pictures * (steps * step_s(unet, asked, one) + decode_s(asked))
-        + points * step_s(unet, asked, one)
-        for one in stored
+        + pictures * (steps * step_s(unet, how, one) + 2 * decode_s(how))
+        + points * step_s(unet, how, one)
+        for how, one in drawn
     )
-    return Need(memory, 0.05, seconds)
+    return Need(memory, 0.05, seconds, takes_more=True)
 
 
 def require(need: Need, what: str, folder: Path) -> None:

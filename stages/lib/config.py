@@ -177,6 +177,13 @@ def compose(overrides: list[str] | tuple[str, ...] = (), conf: Path = CONF) -> s
     return OmegaConf.to_yaml(composed)
 
 
+def composed(reads: tuple[str, ...], overrides: list[str]) -> Settings:
+    """Settings as conf/ and these overrides make them, without a params.yaml."""
+    import yaml
+
+    return _select(yaml.safe_load(compose(overrides)), list(reads), None)
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.lib.config", description="compose params.yaml out of conf/")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="as in `dvc exp run -S key=value`")

@@ -125,13 +125,14 @@ def forget_fidelity(rows: dict[str, dict[str, Any]]) -> None:
         row.update(dict.fromkeys(FIDELITY))
 
 
-def add_speedups(rows: dict[str, dict[str, Any]], before: str) -> None:
-    """Step and image of every precision against `before`, pair by pair of their raw values."""
+def add_speedups(rows: dict[str, dict[str, Any]], before: str, paired: bool) -> None:
+    """Step and image of every precision against `before`, pair by pair of their raw values if they took turns."""
+    ratio = latency.speedup if paired else latency.speedup_apart
     for name, row in rows.items():
         for figure, measured in (("speedup_step", "unet_step_s"), ("speedup_image", "image_s")):
             row[figure] = None
             if name != before and before in rows:
-                row[figure] = latency.speedup(rows[before][measured]["raw"], row[measured]["raw"])
+                row[figure] = ratio(rows[before][measured]["raw"], row[measured]["raw"])
 
 
 def add_clip_figures(

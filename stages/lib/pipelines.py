@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import budget, components, sizes
+from stages.lib import budget, components, sizes, tiles
 from stages.lib import ir as irs
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ def load(
         asked = budget.request(sampler, device)
         asked = replace(asked, floats="f32") if reference else asked
         room.watch(parts(pipeline), budget.parts_gb(sizes.of_ir(ir), asked, irs.stored(ir)))
+    if budget.request(sampler, device).tiles:
+        scale = pipeline.vae_scale_factor
+        tiles.in_tiles(pipeline, budget.TILE_PX // scale, budget.OVERLAP_PX // scale)
     return pipeline
 
 

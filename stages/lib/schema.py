@@ -167,6 +167,7 @@ class Device(Part):
     threads: Annotated[int, Range(0, 4096)]
     inference_precision: Literal["default", "f32", "bf16", "f16"]
     dynamic_quantization_group_size: Annotated[int, Range(-1, 2**31 - 1)]
+    decode: Literal["auto", "whole", "tiles"]
 
 
 @dataclass(repr=False)

@@ -53,8 +53,8 @@ def ramp(shared: int) -> np.ndarray:
 def in_tiles(pipeline: Any, tile: int, overlap: int) -> None:
     """Make a pipeline of optimum-intel decode in tiles whatever is larger than one; `tile` in latent pixels.
 
-    Of this pipeline only: one made from it by `pipelines.also` has a decoder of its own. A second call replaces the
-    first. Raises ValueError unless 0 <= overlap < tile.
+    And those made from it by `pipelines.also`, which share the decoder. A second call replaces the first. Raises
+    ValueError unless 0 <= overlap < tile.
     """
     _require_stride(tile, overlap)
     decoder, scale = pipeline.vae_decoder, pipeline.vae_scale_factor

@@ -56,8 +56,11 @@ def corrected(stage: str, model: str, need: Need) -> Need:
         return need
     taken, estimate = record["taken"], record["estimate"]
     seconds = need.seconds and need.seconds * _within(taken["seconds"] / (estimate["seconds"] or taken["seconds"]))
-    memory = need.memory_gb * _within(taken["anonymous_gb"] / estimate["memory_gb"]) if own else need.memory_gb
-    return replace(need, seconds=seconds, memory_gb=memory)
+    if not own or need.takes_more:  # another model's memory tells nothing; nor does that of a run that took all
+        return replace(need, seconds=seconds)
+    return replace(
+        need, seconds=seconds, memory_gb=need.memory_gb * _within(taken["anonymous_gb"] / estimate["memory_gb"])
+    )
 
 
 def announcement(need: Need) -> str:

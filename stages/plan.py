@@ -1,0 +1,126 @@
+"""A command, not a stage: what the pipeline will need on this machine, before anything is downloaded.
+
+Consumes conf/ (`python -m stages.plan family=hub device=cpu-f32`: what `dvc exp run -S` takes), published sizes, this
+machine's description and what stages took here before; prints one table for the selected models. Runs nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from stages.lib import budget, config, machine, sizes, usage
+from stages.lib.budget import FP16, INT8, INT8_WEIGHTS, Need
+
+READS = ("model", "calibration", "quantization", "benchmark", "device")
+DEFAULT = ("family=hub",)
+CHECKPOINTS = Path("artifacts/checkpoints")
+STAGES = ("download", "export", "calibrate", "quantize", "benchmark")
+HEADS = ("model", "parameters", "disk", "memory", *STAGES, "all")
+POINTS = 6  # UNet inputs of each prompt that a benchmark predicts once more
+
+
+def needs(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, Need]:
+    """Need by stage of one model; `known`: sizes of all selected models."""
+    model, found = settings.models[key], known[key]
+    asked = budget.request(model.sampler, settings.device)
+    base = known.get(model.base) if model.role == "refiner" else None
+    drawn = [found] if base is None else [base, found]
+    choices = {budget.recording_unet(settings.calibration.unet, one, asked) for one in drawn}
+    unet = INT8_WEIGHTS if INT8_WEIGHTS in choices else FP16
+    samples = settings.calibration.prompts * min(settings.calibration.steps_per_prompt, model.sampler.steps)
+    stored = tuple(one for one in (FP16, INT8) if budget.in_turn_gb(found, asked, one) <= free_gb()) or (INT8,)
+    steps = settings.benchmark.steps or model.sampler.steps
+    pictures = settings.benchmark.prompts * len(model.tasks) + settings.benchmark.warmup
+    points = settings.benchmark.repetitions + POINTS * settings.benchmark.prompts
+    return {
+        "download": budget.download(found, model.source.kind),
+        "export": budget.export(found),
+        "calibrate": budget.calibrate(found, asked, unet, settings.calibration.prompts, model.sampler.steps, base),
+        "quantize": budget.quantize(
+            found, asked, min(settings.quantization.samples, samples), settings.quantization.scheme
+        ),
+        "benchmark": budget.benchmark(found, asked, stored, pictures, steps, points),
+    }
+
+
+def free_gb() -> float:
+    return budget.SHARE * machine.available_memory_gb()
+
+
+def line(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> list[str]:
+    found = {stage: usage.corrected(stage, key, need) for stage, need in needs(key, settings, known).items()}
+    all_of_it = sum(list(found.values())[1:], list(found.values())[0])
+    whole = replace(all_of_it, seconds=sum(need.seconds or 0 for need in found.values()))
+    times = [usage.duration(need.seconds) if need.seconds is not None else "?" for need in found.values()]
+    parameters = f"{sizes.total(known[key]) / 1e9:.2f} B"
+    more = "+" if all_of_it.seconds is None else ""
+    return [
+        key,
+        parameters,
+        f"{whole.disk_gb:.1f} GB",
+        f"{whole.memory_gb:.1f} GB",
+        *times,
+        usage.duration(whole.seconds) + more,
+    ]
+
+
+def notes(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> list[str]:
+    """What will be done otherwise than on a large machine, or cannot be done."""
+    model, found = settings.models[key], known[key]
+    asked, said = budget.request(model.sampler, settings.device), []
+    whole, free = budget.SHARE * machine.memory_gb(), free_gb()
+    for stage, need in needs(key, settings, known).items():
+        foretold = usage.corrected(stage, key, need)
+        if foretold.memory_gb > machine.available_memory_gb():
+            said.append(f"{stage} does not fit: it needs {foretold.memory_gb:.1f} GB")
+    if budget.recording_unet(settings.calibration.unet, found, asked) == INT8_WEIGHTS:
+        said.append("calibrates with a UNet of INT8 weights")
+    fp16, exact = (budget.in_turn_gb(found, request) for request in (asked, replace(asked, floats="f32")))
+    if fp16 > free:
+        said.append(f"FP16 is not run: it needs {fp16:.1f} GB")
+    elif exact > free:
+        said.append(f"fidelity against FP16 in {asked.floats}: float32 needs {exact:.1f} GB")
+    if fp16 <= free < budget.together_gb(found, asked):
+        said.append("FP16's parts are loaded in turn")
+    if asked.tiles:
+        said.append("pictures are decoded in tiles")
+    if budget.decoding_gb(asked) > whole:
+        said.append("pictures cannot be decoded")
+    return said
+
+
+def table(rows: list[list[str]]) -> str:
+    """Columns of one width each, the first one set to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *others in rows:
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *cells]))
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.plan", description=__doc__.splitlines()[0])
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as in `dvc exp run -S key=value`")
+    given = parser.parse_args(argv).overrides
+    with config.main_guard():
+        settings = config.composed(READS, [*DEFAULT, *given])
+        known = {key: sizes_of(key, model) for key, model in settings.models.items()}
+        usable = {key: found for key, found in known.items() if "unet" in found}
+        memory = f"{machine.memory_gb():.1f} GB of memory ({machine.available_memory_gb():.1f} free)"
+        print(f"{machine.cores()} cores, {memory}, floats in {budget.floats(settings.device)}\n")
+        print(table([list(HEADS), *(line(key, settings, usable) for key in usable)]))
+        said = {key: "; ".join(notes(key, settings, usable)) for key in usable}
+        said |= {key: "sizes are known after the download" for key in known if key not in usable}
+        print("\n" + "\n".join(f"{key}: {text}" for key, text in said.items() if text))
+
+
+def sizes_of(key: str, model: Any) -> sizes.Sizes:
+    return sizes.of_checkpoint(CHECKPOINTS / key) or sizes.of_source(model.source)
+
+
+if __name__ == "__main__":
+    main()
