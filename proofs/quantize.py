@@ -1,0 +1,45 @@
+"""One way to quantize a UNet, without a budget's refusal: what the reference needs is to be seen, not foretold.
+
+Consumes artifacts/ir/<model>/fp16 and artifacts/calibration/<model>; writes into a folder that is removed again.
+
+    python -m proofs.limit 24 "SDXL, nncf.quantize" python -m proofs.quantize synthetic-sdxl int8-notebook 8
+    python -m proofs.limit 8 "SDXL, weights first" python -m proofs.quantize synthetic-sdxl int8 8
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from stages.lib import config, recorder, schemes
+
+
+class Samples:
+    """Recorded UNet inputs, gone through more than once."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.folder, self.count = folder, count
+
+    def __iter__(self):
+        return recorder.load_samples(self.folder, self.count)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m proofs.quantize", description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("scheme", help="a file of conf/quantization: int8, int8-notebook, int8-hybrid")
+    parser.add_argument("samples", type=int)
+    given = parser.parse_args(argv)
+    settings = config.composed(
+        ("quantization",), [f"quantization={given.scheme}", f"quantization.samples={given.samples}"]
+    )
+    source = Path("artifacts/ir") / given.model / "fp16/unet/openvino_model.xml"
+    samples = Samples(Path("artifacts/calibration") / given.model, given.samples)
+    with tempfile.TemporaryDirectory(dir="artifacts") as scratch:
+        target = Path(scratch) / "unet/openvino_model.xml"
+        schemes.quantize_unet(source, target, settings.quantization, samples, Path(scratch) / "kept")
+
+
+if __name__ == "__main__":
+    main()
