@@ -23,9 +23,22 @@ def fetch(repo: str, revision: str | None, record: Path, select: Callable[[list[
     """
     entry = _resolve(repo, revision or "main", record)
     names = select(sorted(entry["files"]))
-    needed = sum(entry["files"][name]["size"] for name in names)
-    manifest.require_space(record, needed)
+    absent = [name for name in names if not _is_cached(repo, entry["commit"], name)]
+    manifest.require_space(_cache(), sum(entry["files"][name]["size"] for name in absent))
     return {name: _download(repo, entry["commit"], name, entry["files"][name]) for name in names}
+
+
+def _is_cached(repo: str, commit: str, name: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(repo, name, revision=commit), str)
+
+
+def _cache() -> Path:
+    """The Hub cache; files are hard links to it where it is on the same disk as the project."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
 
 
 def _resolve(repo: str, revision: str, record: Path) -> dict:

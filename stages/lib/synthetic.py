@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from stages.lib import components, manifest
+from stages.lib import components, manifest, tracing
 
 ARCHITECTURES = Path(__file__).parents[1] / "data/architectures.yaml"
 BLOCK = 2**24  # random numbers that are drawn; tensors take them in turn, over and over
@@ -54,9 +54,10 @@ def count_parameters(parts: dict[str, dict[str, Any]], part: str) -> int:
 
 def empty(part: str, settings: dict[str, Any]) -> Any:
     """The component's torch module without any memory for its weights."""
-    import diffusers
-    import torch
-    import transformers
+    with tracing.quiet():
+        import diffusers
+        import torch
+        import transformers
 
     with torch.device("meta"):
         if part.startswith("text_encoder"):

@@ -1,0 +1,117 @@
+"""`python -m proofs`: the tables of proofs/README.md, out of what proofs/results/ holds."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from stages.lib import manifest
+from stages.lib.usage import duration
+
+PAGE, RESULTS = Path("proofs/README.md"), Path("proofs/results")
+CLAIMED = {"synthetic-ssd-1b": 1.6, "synthetic-vega": 2.0}  # times SDXL's speed, by Segmind's model cards
+SDXL = "synthetic-sdxl"
+Rows = list[list[str]]
+
+
+def convert(found: dict[str, Any]) -> Rows:
+    ours, theirs = found["PocketXL"], found["optimum-cli"]
+    rows = [["", "wall", "peak of the process tree", "of it anonymous"]]
+    for name, entry in (("`optimum-cli export openvino --weight-format fp16`", theirs), ("PocketXL's export", ours)):
+        rows.append(
+            [name, f"{entry['seconds']:.0f} s", f"{entry['total_gb']:.1f} GB", f"{entry['anonymous_gb']:.1f} GB"]
+        )
+    ratio = ours["seconds"] / theirs["seconds"], ours["total_gb"] / theirs["total_gb"]
+    return [*rows, ["ratio", f"{ratio[0]:.2f}", f"{ratio[1]:.2f}", ""]]
+
+
+def limits(found: dict[str, Any]) -> Rows:
+    rows = [["", "limit", "result", "wall", "peak anonymous"]]
+    for name, entry in found.items():
+        result = "**killed**" if entry["killed"] else "done" if entry["status"] == 0 else f"failed ({entry['status']})"
+        limit, peak = f"{entry['limit_gb']:.0f} GB", f"{entry['anonymous_gb']:.1f} GB"
+        rows.append([name, limit, result, duration(entry["seconds"]), peak])
+    return rows
+
+
+def steps(found: dict[str, Any]) -> Rows:
+    heads = ["", "TOP", "INT8", "FP16 IR", "faster", "INT8 in f32", "FP16 IR in f32", "faster", "PyTorch f32", "faster"]
+    rows = [[*heads, "INT8 GOP/s", "of the peak"]]
+    for model, entry in found["models"].items():
+        times = [medians(pair) for pair in entry["pairs"].values()]
+        cells = [model.removeprefix("synthetic-"), f"{entry['gop'] / 1000:.2f}"]
+        for number, (quick, slow) in enumerate(times):
+            cells += [seconds(quick), seconds(slow)] if number < 2 else [seconds(slow)]
+            cells.append(f"**{slow / quick:.2f}×**")
+        gops = entry["gop"] / times[0][0]
+        rows.append([*cells, f"{gops:.0f}", f"{gops / found['peak_gops']['int8']:.2f}"])
+    return rows
+
+
+def claims(found: dict[str, Any]) -> Rows:
+    rows = [["against SDXL", "Segmind", "INT8", "FP16 IR", "FP16 IR in f32", "PyTorch f32"]]
+    for model, claimed in CLAIMED.items():
+        if {model, SDXL} <= set(found["models"]):
+            mine, sdxl = (found["models"][name]["pairs"] for name in (model, SDXL))
+            pairs = [("default", 0), ("default", 1), ("f32", 1), ("torch", 1)]
+            ratios = [medians(sdxl[pair])[place] / medians(mine[pair])[place] for pair, place in pairs]
+            rows.append([model.removeprefix("synthetic-"), f"{claimed:g}×", *(f"{ratio:.2f}×" for ratio in ratios)])
+    return rows
+
+
+def light(found: dict[str, Any]) -> Rows:
+    rows = [["", "SQNR FP16 → INT8 weights", "PSNR", "SSIM", "CLIP score"]]
+    for model, entry in found.items():
+        pairs = {name: (entry["fp16"][name], entry["int8-weights"][name]) for name in entry["fp16"]}
+        digits = {"sqnr_db": 1, "psnr_db": 1, "ssim": 4, "clip_score": 2}
+        rows.append(
+            [model, *(" → ".join(f"{value:.{digits[name]}f}" for value in pair) for name, pair in pairs.items())]
+        )
+    return rows
+
+
+def medians(pair: dict[str, list[float]]) -> list[float]:
+    return [statistics.median(values) for values in pair.values()]
+
+
+def seconds(value: float) -> str:
+    return f"{value:.2f} s"
+
+
+def markdown(rows: Rows) -> str:
+    head, *body = rows
+    marks = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, marks, *body])
+
+
+TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Rows]]] = {
+    "convert": ("convert", convert),
+    "limits": ("limits", limits),
+    "steps": ("steps", steps),
+    "claims": ("steps", claims),
+    "light": ("light", light),
+}
+
+
+def main() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    for name, (file, table) in TABLES.items():
+        path = RESULTS / f"{file}.json"
+        if not path.is_file():
+            print(f"{path} is missing: its table stays as it is")
+            continue
+        drawn = markdown(table(json.loads(path.read_text())))
+        marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        text, count = marked.subn(lambda match, drawn=drawn: f"{match[1]}{drawn}\n{match[2]}", text)
+        if count != 1:
+            raise ValueError(f"{PAGE} needs one pair of lines '<!-- {name} -->' and '<!-- /{name} -->'")
+    manifest.write_text(PAGE, text)
+    print(f"{PAGE} is up to date")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The page of figures at true size: its tables come from the results, and the limit it speaks of is a limit."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from proofs import __main__ as page
+from proofs import limit
+
+HOLD = "held = bytearray({mb}_000_000); held[::4096] = b'1' * len(held[::4096]); import time; time.sleep(0.6)"
+
+
+def test_tables_are_put_between_their_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "page.md").write_text("".join(f"<!-- {name} -->\nold\n<!-- /{name} -->\n" for name in page.TABLES))
+    monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(page, "RESULTS", tmp_path)
+    ours, theirs = ({"seconds": s, "total_gb": t, "anonymous_gb": 1.0} for s, t in ((80.0, 4.0), (200.0, 20.0)))
+    (tmp_path / "convert.json").write_text(json.dumps({"PocketXL": ours, "optimum-cli": theirs}))
+    pairs = {name: {"quick": [1.0, 2.0, 9.0], "slow": [8.0, 8.0, 8.0]} for name in ("default", "f32", "torch")}
+    models = {name: {"gop": 3000.0, "pairs": pairs} for name in ("synthetic-sdxl", "synthetic-vega")}
+    (tmp_path / "steps.json").write_text(json.dumps({"peak_gops": {"int8": 3000.0}, "models": models}))
+    page.main()
+    text = (tmp_path / "page.md").read_text()
+    assert "| ratio | 0.40 | 0.20 |  |" in text
+    assert (
+        "| sdxl | 3.00 | 2.00 s | 8.00 s | **4.00×** | 2.00 s | 8.00 s | **4.00×** | 8.00 s | **4.00×** | 1500 | 0.50 |"
+        in text
+    )
+    assert "| vega | 2× | 1.00× | 1.00× | 1.00× | 1.00× |" in text
+    assert text.count("old") == 2, "tables without results stay as they are"
+
+
+def test_the_page_in_the_repository_has_all_marks() -> None:
+    text = page.PAGE.read_text()
+    for name in page.TABLES:
+        assert text.count(f"<!-- {name} -->") == text.count(f"<!-- /{name} -->") == 1
+
+
+def test_a_command_within_its_limit_is_measured() -> None:
+    found = limit.run(2.0, [sys.executable, "-c", HOLD.format(mb=200)])
+    assert found["status"] == 0 and not found["killed"]
+    assert 0.2 < found["anonymous_gb"] < 0.3
+
+
+def test_a_command_beyond_its_limit_fails() -> None:
+    found = limit.run(0.3, [sys.executable, "-c", HOLD.format(mb=600)])
+    assert found["status"] != 0
+    assert found["killed"] or found["limited_by"] == "RLIMIT_DATA"
