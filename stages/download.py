@@ -24,6 +24,7 @@ def download(model: str, source: config.Source, licence: str, root: Path = Path(
             folder,
             stage="download",
             inputs=inputs,
+            beside=sorted(target.parent.glob("*")),
             settings={"source": config.as_dict(source), "licence": licence},
             facts={"licence": licence} | ({"random_weights": True} if source.kind == "synthetic" else {}),
         )

@@ -37,6 +37,7 @@ def export(model: str, role: str, root: Path = Path(".")) -> dict:
             stage="export",
             inputs={"checkpoint": manifest.digest(checkpoint)},
             settings={"role": role},
+            beside=sorted((root / "artifacts/ir").glob("*/fp16")),
             facts={"precision": "fp16", "licence": source["facts"].get("licence")} | manifest.origin(source),
         )
 

@@ -47,6 +47,11 @@ def test_other_parts_are_foretold_too() -> None:
     assert small["text_encoder_2"] == pytest.approx(1.35, abs=0.05)
 
 
+@pytest.mark.parametrize(("name", "measured_gb"), [("sdxl", 2.20), ("vega", 1.81), ("sdxl-refiner", 4.0)])
+def test_memory_of_an_export_is_foretold(name: str, measured_gb: float) -> None:
+    assert budget.export(sizes.of_architecture(name)).memory_gb == pytest.approx(measured_gb, rel=0.1)
+
+
 def test_tiles_bound_what_decoding_takes() -> None:
     whole, tiles = (Request(1024, 2, "f32", tiles=tiled) for tiled in (False, True))
     assert budget.decoding_gb(whole) > 5 > 2 > budget.decoding_gb(tiles)

@@ -158,8 +158,20 @@ def test_benchmarks_depend_on_the_machine_and_their_figures_stay_in_git() -> Non
     assert benchmark["metrics"] == [{"reports/benchmark/${key}/metrics.json": {"cache": False}}]
 
 
-def test_dvc_tells_nobody_and_links_instead_of_copying() -> None:
+def test_what_a_stage_wrote_stands_once_on_the_disk_and_not_in_the_cache_again(tmp_path: Path) -> None:
+    """With reflink first in cache.type DVC 3.67 copies every output where the file system knows no reflinks."""
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=tmp_path, check=True)
+    (tmp_path / ".dvc" / "config").write_text(
+        (ROOT / ".dvc" / "config").read_text().replace("enabled = True", "enabled = False")
+    )
+    command = "mkdir out && head -c 300000 /dev/urandom > out/big"
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"a": {"cmd": command, "outs": ["out"]}}}))
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], cwd=tmp_path, check=True)
+    assert (tmp_path / "out" / "big").stat().st_nlink == 2
+
+
+def test_dvc_tells_nobody() -> None:
     settings = (ROOT / ".dvc" / "config").read_text()
     for line in ("analytics = false", "check_update = false", "autostage = false", "enabled = True"):
         assert line in settings
-    assert "reflink,hardlink,symlink,copy" in settings

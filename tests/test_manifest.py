@@ -121,3 +121,25 @@ def test_link_shares_the_file_and_copies_across_file_systems(tmp_path, monkeypat
     monkeypatch.setattr(os, "link", refuse)
     manifest.link(source, tmp_path / "c" / "a")
     assert not (tmp_path / "c" / "a").samefile(source) and (tmp_path / "c" / "a").read_text() == "weights"
+
+
+def test_a_large_file_that_another_folder_holds_stands_once(tmp_path: Path) -> None:
+    def fill(name: str, unet: bytes) -> Path:
+        folder = tmp_path / name
+        (folder / "vae").mkdir(parents=True)
+        (folder / "vae/model.bin").write_bytes(b"v" * 200_000)
+        (folder / "unet.bin").write_bytes(unet * 200_000)
+        (folder / "config.json").write_text("{}")
+        manifest.write(folder, stage="export", inputs={}, settings={}, beside=sorted(tmp_path.glob("*")))
+        return folder
+
+    one, two = fill("one", b"1"), fill("two", b"2")
+    assert (one / "vae/model.bin").samefile(two / "vae/model.bin")
+    assert not (one / "unet.bin").samefile(two / "unet.bin")
+    assert not (one / "config.json").samefile(two / "config.json"), "not worth a link"
+    manifest.verify(two, rerun="export@two")
+    (one / "unet.bin").write_bytes(b"3" * 200_000)  # no longer what its manifest says
+    three = fill("three", b"1")
+    assert not (one / "unet.bin").samefile(three / "unet.bin")
+    manifest.verify(three, rerun="export@three")
+    assert not list(tmp_path.glob("**/*.partial"))

@@ -153,7 +153,7 @@ def download(sizes: Sizes, kind: str) -> Need:
 
 def export(sizes: Sizes) -> Need:
     billions, known = total(sizes) / 1e9, costs()
-    memory = known["process_gb"] + known["export_gb"] * sizes["unet"].parameters / 1e9
+    memory = known["process_gb"] + UNPACKED_BYTES * known["export_share"] * sizes["unet"].convolution / 1e9
     return Need(memory, 2 * billions, known["process_s"] + known["export_s"] * billions)
 
 

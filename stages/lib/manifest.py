@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
@@ -19,11 +19,25 @@ from pathlib import Path, PurePosixPath
 
 NAME = "manifest.json"
 HASHERS = 4
+SHARED_BYTES = 100_000  # smaller files are not worth a link
 TOOLS = ("diffusers", "nncf", "openvino", "openvino-tokenizers", "optimum-intel", "torch", "transformers")
 
 
-def write(folder: Path, *, stage: str, inputs: dict[str, str], settings: dict, facts: dict | None = None) -> dict:
-    """Describe `folder` in its `manifest.json`: `inputs` are digests by name, `facts` whatever readers should know."""
+def write(
+    folder: Path,
+    *,
+    stage: str,
+    inputs: dict[str, str],
+    settings: dict,
+    facts: dict | None = None,
+    beside: Iterable[Path] = (),
+) -> dict:
+    """Describe `folder` in its `manifest.json`: `inputs` are digests by name, `facts` whatever readers should know.
+
+    Large files that folders `beside` it hold too, by their manifests, become hard links to those.
+    """
+    files = _described(folder, _names(folder))
+    _share(folder, files, beside)
     manifest = {
         "stage": stage,
         "key": key(stage, inputs, settings),
@@ -31,10 +45,33 @@ def write(folder: Path, *, stage: str, inputs: dict[str, str], settings: dict, f
         "settings": settings,
         "facts": facts or {},
         "tools": {tool: version(tool) for tool in TOOLS},
-        "files": _described(folder, _names(folder)),
+        "files": files,
     }
     (folder / NAME).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     return manifest
+
+
+def _share(folder: Path, files: dict[str, dict], beside: Iterable[Path]) -> None:
+    """Let equal files stand once on the disk: text encoders and VAEs are the same in several models."""
+    known = {entry["sha256"]: path for other in beside for path, entry in _large_files(other)}
+    for name, entry in files.items():
+        twin = known.get(entry["sha256"])
+        if twin is None or entry["size"] < SHARED_BYTES or not twin.is_file() or sha256(twin) != entry["sha256"]:
+            continue
+        partial = folder / f"{name}.partial"
+        try:
+            os.link(twin.resolve(), partial)
+        except OSError:  # another disk, or a file system without hard links
+            continue
+        partial.replace(folder / name)
+
+
+def _large_files(folder: Path) -> list[tuple[Path, dict]]:
+    try:
+        files = json.loads((folder / NAME).read_text())["files"]
+        return [(folder / name, entry) for name, entry in files.items() if entry["size"] >= SHARED_BYTES]
+    except (OSError, ValueError, KeyError, TypeError):  # no whole folder: nothing to share
+        return []
 
 
 def read(folder: Path, *, rerun: str) -> dict:
