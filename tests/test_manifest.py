@@ -143,3 +143,11 @@ def test_a_large_file_that_another_folder_holds_stands_once(tmp_path: Path) -> N
     assert not (one / "unet.bin").samefile(three / "unet.bin")
     manifest.verify(three, rerun="export@three")
     assert not list(tmp_path.glob("**/*.partial"))
+
+
+def test_random_weights_are_not_publishable(tmp_path: Path) -> None:
+    manifest.require_publishable(filled(tmp_path / "real"), rerun="export@x")
+    random = filled(tmp_path / "random")
+    manifest.write(random, stage="export", inputs={}, settings={}, facts={"random_weights": True})
+    with pytest.raises(ValueError, match="random has random weights, for planning alone: it is not to be published"):
+        manifest.require_publishable(random, rerun="export@x")

@@ -110,6 +110,35 @@ def test_a_precision_not_measured_says_what_to_run(tmp_path):
     assert lines[2].cells and lines[3].reason == "no int8 figures: run 'dvc repro benchmark@mini-vega'"
 
 
+def test_a_precision_that_memory_did_not_hold_says_so_and_the_other_keeps_its_figures(tmp_path):
+    fake_reports(tmp_path, ("mini-vega",))
+    path = tmp_path / "reports/benchmark/mini-vega/metrics.json"
+    metrics = json.loads(path.read_text())
+    rows = metrics["precisions"]
+    reason = "not run: needs 11.4 GB of memory, 7.0 of 8.0 GB can be had"
+    rows["fp16"] = dict.fromkeys(rows["fp16"]) | {"unet_size_mb": rows["fp16"]["unet_size_mb"], "skipped": reason}
+    rows["int8"] |= {"skipped": None, "speedup_step": None, "speedup_image": None, "psnr_db": None}
+    path.write_text(json.dumps(metrics | {"reference": None, "interleaved": True}))
+    found = read(tmp_path)
+    before, after = summary.comparison(found)
+    assert before.reason == reason and after.reason is None
+    assert any(reason in warning for warning in summary.warnings(found, {}))
+    row = summary.markdown(found).splitlines()[-1]
+    assert "–" in row and summary.duration(found[0].figure("int8", "unet_step_s", "median")) in row
+
+
+def test_measuring_apart_and_against_another_reference_is_told(tmp_path):
+    fake_reports(tmp_path, ("mini-vega",))
+    path = tmp_path / "reports/benchmark/mini-vega/metrics.json"
+    metrics = json.loads(path.read_text())
+    path.write_text(json.dumps(metrics | {"reference": "fp16 in bf16", "interleaved": False, "decode": "tiles"}))
+    found = read(tmp_path)
+    said = " ".join(summary.warnings(found, {}))
+    assert "mini-Vega: precisions were measured one after the other" in said
+    assert "mini-Vega: fidelity is against fp16 in bf16, memory does not hold it in float32" in said
+    assert "64, decoded in tiles" in report.setting_row(found[0])
+
+
 def test_no_model_measured_is_an_error(tmp_path):
     fake_reports(tmp_path, ("mini-vega",))
     (tmp_path / "reports/benchmark/mini-vega/metrics.json").unlink()

@@ -108,6 +108,12 @@ def origin(manifest: dict) -> dict:
     return {name: value for name, value in manifest["facts"].items() if name == "random_weights"}
 
 
+def require_publishable(folder: Path, *, rerun: str) -> None:
+    """Refuse to hand on what has random weights; for whatever publishes a folder."""
+    if origin(read(folder, rerun=rerun)).get("random_weights"):
+        raise ValueError(f"{folder} has random weights, for planning alone: it is not to be published")
+
+
 def digest(folder: Path) -> str:
     """SHA-256 of the folder's manifest: what a later stage records as its input."""
     path = folder / NAME

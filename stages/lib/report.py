@@ -136,8 +136,11 @@ def setting_row(result: Result) -> list[str]:
     """Cells of the settings table."""
     metrics = result.metrics
     hints = [inference_precision(result, name) for name in (BEFORE, result.after)]
+    pixels = (
+        f"{metrics.get('size_px')}, decoded in tiles" if metrics.get("decode") == "tiles" else metrics.get("size_px")
+    )
     values = [
-        metrics.get("scheduler"), metrics.get("executed_steps"), metrics.get("guidance"), metrics.get("size_px"),
+        metrics.get("scheduler"), metrics.get("executed_steps"), metrics.get("guidance"), pixels,
         " / ".join(hints), summary.busy(metrics.get("noise") or {}), result.licence,
     ]  # fmt: skip
     return [result.title, *(summary.DASH if value in (None, "") else str(value) for value in values)]

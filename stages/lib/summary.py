@@ -16,6 +16,7 @@ from stages.lib import results
 from stages.lib.results import BEFORE, Result
 
 DASH = "–"
+FLOAT32 = "fp16 in float32"  # the reference, where memory holds it
 PUBLISHED = Path(__file__).parents[1] / "data" / "report" / "published.json"
 
 
@@ -180,11 +181,22 @@ def warnings(found: list[Result], machine: dict) -> list[str]:
         if noise.get("flagged"):
             said.append(f"{result.title} was measured on a busy machine ({busy(noise)}): read its times with care, "
                         f"or repeat them with 'dvc repro -f benchmark@{result.key}'")  # fmt: skip
+    said += [note for result in found for note in short_of_memory(result)]
     ids = {result.metrics["machine"] for result in found if result.metrics.get("machine")}
     if len(ids | {machine.get("id", "")} - {""}) > 1:
         said.append("These figures come from more than one machine: compare ratios, not times, between models")
     if any(result.family == "synthetic" for result in found):
         said.append("Synthetic models have random weights: only their times and sizes mean anything")
+    return said
+
+
+def short_of_memory(result: Result) -> list[str]:
+    """What was measured otherwise than usual, since memory did not hold it."""
+    said, reference = [], result.metrics.get("reference")
+    if result.metrics.get("interleaved") is False and len(result.metrics["precisions"]) > 1:
+        said.append(f"{result.title}: precisions were measured one after the other, memory does not hold both")
+    if reference not in (None, FLOAT32) and not result.metrics.get("random_weights"):
+        said.append(f"{result.title}: fidelity is against {reference}, memory does not hold it in float32")
     return said
 
 
