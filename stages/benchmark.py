@@ -23,6 +23,7 @@ from stages.lib import (
     clip,
     config,
     figures,
+    fitting,
     footprint,
     latency,
     manifest,
@@ -96,9 +97,9 @@ def benchmark(settings: Any) -> dict[str, Any]:
     scorer = manifest.verify(SCORER, rerun="scorer")
     digests["scorer"] = manifest.digest(SCORER)
     evaluation = prompts.load_prompts(settings.prompts, "evaluation", settings.benchmark.prompts)
-    fitting, skipped = what_fits(folders, budget.request(settings.model.sampler, settings.device))
-    subject = Subject(key, settings, fitting, skipped, evaluation, steps_of(settings), Room(budget.room_gb()))
-    total = len(evaluation) * (1 + len(fitting) * len(subject.all_tasks)) + 2 * len(fitting) + 1
+    fits, skipped = fitting.which(folders, budget.request(settings.model.sampler, settings.device))
+    subject = Subject(key, settings, fits, skipped, evaluation, steps_of(settings), Room(budget.room_gb()))
+    total = len(evaluation) * (1 + len(fits) * len(subject.all_tasks)) + 2 * len(fits) + 1
     with tqdm(total=total, desc=f"benchmark {key}", unit="run", leave=False, disable=None) as bar:
         subject = with_first_stage(subject)
         metrics, runs, reference = measure(subject, bar.update)
@@ -116,7 +117,7 @@ def benchmark(settings: Any) -> dict[str, Any]:
 def measure(subject: Subject, tick: Any) -> tuple[dict[str, Any], dict[str, list[tasks.Run]], figures.Reference]:
     """All figures but CLIP's, the runs of every precision, whose pictures are kept, and what they are compared with."""
     reference = reference_runs(subject, tick)
-    groups = measured_together(subject)
+    groups = fitting.groups(subject.folders, subject.asked, subject.room.limit_gb)
     rows, runs, costs = {}, {}, footprints(subject, request_shapes(subject, reference), tick)
     with latency.disturbance(this_machine.load_average()) as disturbance:
         peaks = peak.peak_gops(subject.settings.device)
@@ -181,32 +182,8 @@ def verified(folder: Path, precision: str, key: str) -> str:
     return manifest.digest(folder)
 
 
-def what_fits(folders: dict[str, Path], asked: budget.Request) -> tuple[dict[str, Path], dict[str, str]]:
-    """The precisions that this machine's memory holds, part by part, and the reasons of those that it does not."""
-    free = budget.SHARE * this_machine.available_memory_gb()
-    found = {name: (sizes.of_ir(folder), irs.stored(folder)) for name, folder in folders.items()}
-    needs = {name: budget.in_turn_gb(size, asked, stored) for name, (size, stored) in found.items()}
-    reasons = {
-        name: f"not run: needs {gb:.1f} GB of memory, {free:.1f} of {this_machine.memory_gb():.1f} GB can be had"
-        for name, gb in needs.items()
-        if gb > free
-    }
-    if len(reasons) == len(folders):
-        raise ValueError("; ".join(f"{name} {reason}" for name, reason in reasons.items()) + ": close other programs")
-    return {name: folder for name, folder in folders.items() if name not in reasons}, reasons
-
-
 def steps_of(settings: Any) -> int:
     return settings.benchmark.steps or settings.model.sampler.steps
-
-
-def measured_together(subject: Subject) -> list[list[str]]:
-    """Precisions that take turns: all where memory holds them side by side, else each for itself."""
-    needed = sum(
-        sum(budget.parts_gb(sizes.of_ir(folder), subject.asked, irs.stored(folder)).values())
-        for folder in subject.folders.values()
-    )
-    return [list(subject.folders)] if needed <= subject.room.limit_gb else [[name] for name in subject.folders]
 
 
 def with_first_stage(subject: Subject) -> Subject:
@@ -255,7 +232,7 @@ def jobs(subject: Subject, task: str, reference: figures.Reference | None = None
 
 def reference_runs(subject: Subject, tick: Any) -> figures.Reference:
     """The main task, recorded, and the prediction at every recorded point: FP16 in float32 where memory holds it."""
-    precision, exact, name = choose_reference(subject)
+    precision, exact, name = fitting.reference(subject.folders, subject.asked, BEFORE)
     pipeline = load(subject, subject.folders[precision], reference=exact)[subject.main_task]
     runs, points = [], []
     for job in jobs(subject, subject.main_task):
@@ -269,22 +246,11 @@ def reference_runs(subject: Subject, tick: Any) -> figures.Reference:
     return figures.Reference(name, runs, points, predictions)
 
 
-def choose_reference(subject: Subject) -> tuple[str, bool, str | None]:
-    """(precision, whether in float32, what to call it): no name for one that fidelity cannot be measured against."""
-    if BEFORE not in subject.folders:
-        return next(iter(subject.folders)), False, None
-    float32 = replace(subject.asked, floats="f32")
-    needed = budget.in_turn_gb(sizes.of_ir(subject.folders[BEFORE]), float32)
-    exact = needed <= budget.SHARE * this_machine.available_memory_gb()
-    return BEFORE, exact, "fp16 in float32" if exact else f"fp16 in {subject.asked.floats}"
-
-
 def footprints(subject: Subject, shapes: footprint.Shapes, tick: Any) -> dict[str, dict[str, Any]]:
     """Load time and peak memory of each precision's parts, side by side where memory holds them so."""
     found = {}
     for name, folder in subject.folders.items():
-        whole = budget.together_gb(sizes.of_ir(folder), subject.asked, irs.stored(folder))
-        in_turn = whole > budget.SHARE * this_machine.available_memory_gb()
+        in_turn = not fitting.together(folder, subject.asked)
         found[name] = footprint.measure(folder, shapes, config.as_dict(subject.settings.device), in_turn)
         found[name]["parts_in_memory"] = "in turn" if in_turn else "together"
         tick()

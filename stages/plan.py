@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stages.lib import budget, config, machine, sizes, usage
+from stages.lib import budget, config, fitting, machine, sizes, usage
 from stages.lib.budget import FP16, INT8, INT8_WEIGHTS, Need
 
 READS = ("model", "calibration", "quantization", "benchmark", "device")
@@ -31,7 +31,7 @@ def needs(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, N
     choices = {budget.recording_unet(settings.calibration.unet, one, asked) for one in drawn}
     unet = INT8_WEIGHTS if INT8_WEIGHTS in choices else FP16
     samples = settings.calibration.prompts * min(settings.calibration.steps_per_prompt, model.sampler.steps)
-    stored = tuple(one for one in (FP16, INT8) if budget.in_turn_gb(found, asked, one) <= free_gb()) or (INT8,)
+    stored = tuple(one for one in (FP16, INT8) if budget.in_turn_gb(found, asked, one) <= fitting.free_gb()) or (INT8,)
     steps = settings.benchmark.steps or model.sampler.steps
     pictures = settings.benchmark.prompts * len(model.tasks) + settings.benchmark.warmup
     points = settings.benchmark.repetitions + POINTS * settings.benchmark.prompts
@@ -44,10 +44,6 @@ def needs(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, N
         ),
         "benchmark": budget.benchmark(found, asked, stored, pictures, steps, points),
     }
-
-
-def free_gb() -> float:
-    return budget.SHARE * machine.available_memory_gb()
 
 
 def line(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> list[str]:
@@ -71,7 +67,7 @@ def notes(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> list[str]:
     """What will be done otherwise than on a large machine, or cannot be done."""
     model, found = settings.models[key], known[key]
     asked, said = budget.request(model.sampler, settings.device), []
-    whole, free = budget.SHARE * machine.memory_gb(), free_gb()
+    whole, free = budget.SHARE * machine.memory_gb(), fitting.free_gb()
     for stage, need in needs(key, settings, known).items():
         foretold = usage.corrected(stage, key, need)
         if foretold.memory_gb > machine.available_memory_gb():

@@ -19,7 +19,7 @@ PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = list(PIPELINE["stages"])
 ONLY_SETTINGS = {f"stages/lib/{name}.py" for name in ("config", "checks", "schema")}  # params track what these pass on
 # Forecasts and room in memory: what they decide depends on the machine anyway, and is recorded.
-ONLY_MEMORY = {f"stages/lib/{name}.py" for name in ("budget", "sizes", "usage", "residency")}
+ONLY_MEMORY = {f"stages/lib/{name}.py" for name in ("budget", "fitting", "residency", "sizes", "usage")}
 HEAVY = {"datasets", "diffusers", "dvc", "hydra", "matplotlib", "nncf", "openvino", "optimum", "torch", "transformers"}
 
 
