@@ -31,6 +31,8 @@ MEASURED_GB = [  # anonymous memory of one UNet at 512 pixels and batch 2, after
     ("vega", INT8_WEIGHTS, "f32", 3.35),
 ]
 
+QUANTIZED_GB = [("sdxl-refiner", 5.44)]  # of the process tree: weights first, then 8 samples
+
 
 @pytest.mark.parametrize(("name", "stored", "floats", "measured_gb"), MEASURED_GB)
 def test_memory_of_a_unet_is_foretold_within_a_tenth(name: str, stored: str, floats: str, measured_gb: float) -> None:
@@ -50,6 +52,12 @@ def test_other_parts_are_foretold_too() -> None:
 @pytest.mark.parametrize(("name", "measured_gb"), [("sdxl", 2.20), ("vega", 1.81), ("sdxl-refiner", 4.0)])
 def test_memory_of_an_export_is_foretold(name: str, measured_gb: float) -> None:
     assert budget.export(sizes.of_architecture(name)).memory_gb == pytest.approx(measured_gb, rel=0.1)
+
+
+@pytest.mark.parametrize(("name", "measured_gb"), QUANTIZED_GB)
+def test_memory_of_quantizing_is_foretold(name: str, measured_gb: float) -> None:
+    asked = Request(512, 2, "f32")
+    assert budget.quantize(sizes.of_architecture(name), asked, 8).memory_gb == pytest.approx(measured_gb, rel=0.1)
 
 
 def test_tiles_bound_what_decoding_takes() -> None:

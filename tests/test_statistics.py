@@ -28,12 +28,30 @@ def contents(xml: Path) -> tuple[bytes, bytes]:
 
 def test_the_model_is_the_one_that_nncf_makes_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = float_ir(tmp_path / "fp16")
+    monkeypatch.setattr(statistics, "restore_convolutions", lambda *_: None)  # which NNCF runs with compressed weights
     quantize(source, tmp_path / "lean/m.xml", tmp_path / "kept", samples())
     before = schemes._quantize_activations
-    plain = lambda *args: before(*args[:-1], kept=None)  # noqa: E731
+    plain = lambda *args, original: before(*args[:-1], kept=None)  # noqa: E731
     monkeypatch.setattr(schemes, "_quantize_activations", plain)
     quantize(source, tmp_path / "plain/m.xml", tmp_path / "kept2", samples())
     assert contents(tmp_path / "lean/m.xml") == contents(tmp_path / "plain/m.xml")
+
+
+def test_convolutions_run_with_the_weights_that_they_had(tmp_path: Path) -> None:
+    source = float_ir(tmp_path / "fp16")
+    quantize(source, tmp_path / "out/m.xml", tmp_path / "kept", samples())
+    original, compressed = ir.read(source), ir.read(tmp_path / "kept/weights/weights.xml")
+    inputs = samples()[0]
+    before, rough = (ov.Core().compile_model(model, "CPU")(inputs)[0].copy() for model in (original, compressed))
+    count = sum(op.get_type_name() == "Convolution" for op in original.get_ops())
+    assert statistics.restore_convolutions(compressed, original) == count > 0
+    restored = ov.Core().compile_model(compressed, "CPU")(inputs)[0]
+    assert np.abs(restored - before).max() < np.abs(rough - before).max()
+    stored = ir.count_operations(ir.read(tmp_path / "out/m.xml"))
+    assert (
+        stored["int8_constants"]
+        == ir.count_operations(ir.read(tmp_path / "kept/weights/weights.xml"))["int8_constants"]
+    )
 
 
 def test_a_tap_is_run_before_what_comes_after_it() -> None:

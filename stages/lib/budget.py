@@ -179,10 +179,12 @@ def compress(sizes: Sizes) -> Need:
 
 
 def quantize(sizes: Sizes, asked: Request, samples: int, scheme: str = "weights_first") -> Need:
-    """Weights first, then ranges of `samples` inputs in float32; the notebooks' scheme takes all at once."""
+    """Weights first, then ranges of `samples` inputs in float32, with float convolutions; the notebooks' scheme takes
+    all at once."""
     exact, unet, known = replace(asked, floats="f32"), sizes["unet"], costs()
     billions = unet.parameters / 1e9
-    memory = known["process_gb"] + part_gb("unet", unet, exact, INT8_WEIGHTS)
+    linear, wide = unet.parameters - unet.convolution, FLOAT_BYTES[exact.floats]
+    memory = known["process_gb"] + (linear + wide * unet.convolution) / 1e9 + part_gb("unet", Size(0, 0), exact)
     if scheme == "notebook":
         memory = known["process_gb"] + known["notebook_gb"] * billions
     seconds = billions * (known["compress_s"] + known["insert_s"])

@@ -53,7 +53,8 @@ def quantize_unet(source: Path, target: Path, settings: Quantization, samples: S
 def weights_first(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
     """Weights to INT8, saved; then the activations of that small model: SDXL in 6 GB where one pass takes over 24."""
     weights = _weights_apart(source, settings, "weights", kept)
-    _save(_quantize_activations(weights, settings, samples, settings.ignored_patterns, kept), target)
+    patterns = settings.ignored_patterns
+    _save(_quantize_activations(weights, settings, samples, patterns, kept, original=source), target)
 
 
 def weights_only(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
@@ -159,11 +160,17 @@ def _compress_and_save(source: Path, target: Path, settings: Quantization | None
 
 
 def _quantize_activations(
-    source: Path, settings: Quantization, samples: Samples, ignored: list[str], kept: Path | None
+    source: Path,
+    settings: Quantization,
+    samples: Samples,
+    ignored: list[str],
+    kept: Path | None,
+    original: Path | None = None,
 ) -> ov.Model:
     """NNCF's post-training quantization; weights that are compressed already stay as they are.
 
-    With a folder for what is unfinished, ranges are collected there, leanly; without one, as NNCF does it.
+    With a folder for what is unfinished, ranges are collected there, leanly (convolutions with the weights of
+    `original`, if given); without one, as NNCF does it.
     """
     import nncf
 
@@ -175,7 +182,8 @@ def _quantize_activations(
         disable_bias_correction=not settings.bias_correction,
         **({} if settings.smooth_quant else {"smooth_quant_alphas": off}),
     )
-    with statistics.lean(kept / "ranges", own) if kept else contextlib.nullcontext():
+    before = ir.read(original) if original else None
+    with statistics.lean(kept / "ranges", own, before) if kept else contextlib.nullcontext():
         return nncf.quantize(
             model,
             nncf.Dataset(samples),

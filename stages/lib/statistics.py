@@ -2,7 +2,8 @@
 
 NNCF taps hundreds of tensors and lets OpenVINO run the model with them as outputs. Left in NNCF's order, every tapped
 tensor stays in memory until the end of the run; here each is reduced as soon as it is computed, and shapes are fixed to
-those of the sample, so that memory can be planned. The numbers are NNCF's own. Decides nothing about quantization.
+those of the sample, so that memory can be planned. Convolutions may run with their original weights, which take half of
+what compressed ones do once OpenVINO has unpacked them. Decides nothing about quantization.
 """
 
 from __future__ import annotations
@@ -23,16 +24,23 @@ Outputs = dict[str, np.ndarray]  # by tensor name
 
 
 @contextmanager
-def lean(kept: Path, own: set[str]) -> Iterator[None]:
+def lean(kept: Path, own: set[str], original: ov.Model | None = None) -> Iterator[None]:
     """NNCF runs models as this module does while the block lasts.
 
     `kept` is a folder for the ranges of each sample, which are not computed again when they are found there: it must
-    belong to one model, one list of samples and one choice of settings. `own` names the model's own outputs.
+    belong to one model, one list of samples and one choice of settings. `own` names the model's own outputs. `original`
+    is the model before its weights were compressed, where convolutions are to run with those.
     """
     from nncf.common import factory
 
     before, numbers = factory.EngineFactory.create, count()
-    factory.EngineFactory.create = staticmethod(lambda model: _Engine(model, kept / f"pass-{next(numbers)}", own))
+
+    def engine(model: ov.Model) -> _Engine:
+        if original is not None:
+            restore_convolutions(model, original)
+        return _Engine(model, kept / f"pass-{next(numbers)}", own)
+
+    factory.EngineFactory.create = staticmethod(engine)
     try:
         yield
     finally:
@@ -84,6 +92,23 @@ def _compile(model: ov.Model, shapes: dict[str, list[int]]) -> Any:
     ordered.reshape(shapes)
     compiled = ov.Core().compile_model(ordered, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return compiled.create_infer_request()
+
+
+def restore_convolutions(model: ov.Model, original: ov.Model) -> int:
+    """Give the convolutions of `model` the weights of those with the same names in `original`; how many got them.
+
+    Compressed kernels are unpacked to float32 when a model is compiled, and laid out once more: 8 bytes per parameter.
+    FP16 ones stay in their file and are laid out once.
+    """
+    weights = {node.get_friendly_name(): node.input_value(1) for node in original.get_ops() if _is_convolution(node)}
+    found = [node for node in model.get_ops() if _is_convolution(node) and node.get_friendly_name() in weights]
+    for node in found:
+        node.input(1).replace_source_output(weights[node.get_friendly_name()])
+    return len(found)
+
+
+def _is_convolution(node: ov.Node) -> bool:
+    return node.get_type_name() == "Convolution"
 
 
 def early_first(model: ov.Model) -> list[ov.Node]:
