@@ -31,7 +31,7 @@ MEASURED_GB = [  # anonymous memory of one UNet at 512 pixels and batch 2, after
     ("vega", INT8_WEIGHTS, "f32", 3.35),
 ]
 
-QUANTIZED_GB = [("sdxl-refiner", 5.44)]  # of the process tree: weights first, then 8 samples
+QUANTIZED_GB = [("sdxl", 4.47), ("sdxl-refiner", 5.44)]  # of the process tree: weights first, then 8 samples
 
 
 @pytest.mark.parametrize(("name", "stored", "floats", "measured_gb"), MEASURED_GB)
