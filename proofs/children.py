@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from stages.lib import tracing
+
 Inputs = dict[str, np.ndarray]
 
 
@@ -66,8 +68,9 @@ def _openvino(folder: Path, inputs: Inputs, float32: bool) -> Callable[[], Any]:
 
 
 def _torch(folder: Path, inputs: Inputs) -> Callable[[], Any]:
-    import torch
-    from diffusers import UNet2DConditionModel
+    with tracing.quiet():
+        import torch
+        from diffusers import UNet2DConditionModel
 
     unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32).eval()
     given = {name: torch.from_numpy(value) for name, value in inputs.items()}

@@ -8,6 +8,7 @@ proofs/results/light.json. Stages run in a scratch folder that shares everything
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -27,8 +28,8 @@ SHARED = ("params.yaml", "stages", "conf", "artifacts/scorer", "reports/machine.
 def measure(root: Path, model: str, precision: str) -> dict[str, Any]:
     """Figures of the model quantized with inputs that a UNet of INT8 weights saw."""
     for stage, override in (("calibrate", ["calibration.unet=int8-weights"]), ("quantize", []), ("benchmark", [])):
-        done = subprocess.run([sys.executable, "-m", f"stages.{stage}", model, *override], cwd=root, text=True,
-                              capture_output=True, env=os.environ | {"PYTHONPATH": str(root)})  # fmt: skip
+        command = [sys.executable, "-m", f"stages.{stage}", model, *override]
+        done = subprocess.run(command, cwd=root, text=True, capture_output=True)
         if done.returncode:
             raise ValueError(f"stage {stage} of {model}: {done.stderr.strip().splitlines()[-1]}")
     return figures(root / "reports/benchmark" / model / "metrics.json", precision)
@@ -50,12 +51,15 @@ def prepare(root: Path, models: list[str]) -> None:
         )
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m proofs.light", description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", help="all that are selected, if none is named")
+    given = parser.parse_args(argv).models
     with config.main_guard():
         settings = config.load(("model", "quantization.name"), None, [])
-        models, precision, found = list(settings.models), settings.quantization.name, {}
+        models, precision, found = given or list(settings.models), settings.quantization.name, {}
         with tempfile.TemporaryDirectory(dir="artifacts") as scratch:
-            prepare(Path(scratch), models)
+            prepare(Path(scratch), list(settings.models))
             for model in models:
                 before = figures(Path("reports/benchmark") / model / "metrics.json", precision)
                 found[model] = {"fp16": before, "int8-weights": measure(Path(scratch), model, precision)}

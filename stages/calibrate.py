@@ -61,7 +61,8 @@ def _need(settings: Settings) -> budget.Need:
     folders = _folders(settings, Path("."))
     found = {part: sizes.of_ir(folder) for part, folder in folders.items()}
     asked, unet = budget.request(settings.model.sampler, settings.device), _unet(settings, folders)
-    counts = settings.calibration.prompts, settings.model.sampler.steps
+    chosen = settings.calibration
+    counts = chosen.prompts, settings.model.sampler.steps, chosen.steps_per_prompt
     return budget.calibrate(found["ir"], asked, unet, *counts, base=found.get("base"))
 
 

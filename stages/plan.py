@@ -30,6 +30,7 @@ def needs(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, N
     drawn = [found] if base is None else [base, found]
     choices = {budget.recording_unet(settings.calibration.unet, one, asked) for one in drawn}
     unet = INT8_WEIGHTS if INT8_WEIGHTS in choices else FP16
+    counts = settings.calibration.prompts, model.sampler.steps, settings.calibration.steps_per_prompt
     samples = settings.calibration.prompts * min(settings.calibration.steps_per_prompt, model.sampler.steps)
     stored = tuple(one for one in (FP16, INT8) if budget.in_turn_gb(found, asked, one) <= fitting.free_gb()) or (INT8,)
     steps = settings.benchmark.steps or model.sampler.steps
@@ -38,7 +39,7 @@ def needs(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, N
     return {
         "download": budget.download(found, model.source.kind),
         "export": budget.export(found),
-        "calibrate": budget.calibrate(found, asked, unet, settings.calibration.prompts, model.sampler.steps, base),
+        "calibrate": budget.calibrate(found, asked, unet, *counts, base=base),
         "quantize": budget.quantize(
             found, asked, min(settings.quantization.samples, samples), settings.quantization.scheme
         ),

@@ -20,6 +20,7 @@ FLOAT_BYTES = {"f32": 4, "bf16": 2, "f16": 2}
 SHARE = 0.9  # of a machine's memory that one job may plan with: the system wants some
 UNKNOWN_GOPS = 100.0  # of a processor that does not tell what it can do
 UNPACKED_BYTES = 4
+TOKENS, EMBEDDING, LATENT_PX = 77, 2048, 8  # of what a UNet is given, at the most
 TILE_PX, OVERLAP_PX = 512, 128  # half of what SDXL was trained on: smaller tiles shift tones
 
 
@@ -157,8 +158,11 @@ def export(sizes: Sizes) -> Need:
     return Need(memory, 2 * billions, known["process_s"] + known["export_s"] * billions)
 
 
-def calibrate(sizes: Sizes, asked: Request, unet: str, prompts: int, steps: int, base: Sizes | None = None) -> Need:
-    """Records `prompts` x `steps` inputs; `base`: sizes of the base that a refiner works with, which draws first."""
+def calibrate(
+    sizes: Sizes, asked: Request, unet: str, prompts: int, steps: int, kept: int, base: Sizes | None = None
+) -> Need:
+    """Draws `prompts` in `steps` and keeps so many of each one's inputs; `base`: sizes of the base that a refiner works
+    with, which draws first."""
     drawing = [sizes] if base is None else [base, sizes]
     memory = max(in_turn_gb(one, asked, unet) for one in drawing)
     known, seconds = costs(), 0.0
@@ -166,9 +170,9 @@ def calibrate(sizes: Sizes, asked: Request, unet: str, prompts: int, steps: int,
         billions = one["unet"].parameters / 1e9
         preparing = known["load_s"] + (known["compress_s"] if unet == INT8_WEIGHTS else 0.0)
         seconds += billions * preparing + prompts * steps * step_s(one["unet"], asked, unet)
-    sample_gb = asked.batch * 77 * 2048 * 4 / 1e9
+    sample_gb = asked.batch * (TOKENS * EMBEDDING + 4 * asked.pixels / LATENT_PX**2) * 4 / 1e9
     light = sum(one["unet"].parameters for one in drawing) / 1e9 if unet == INT8_WEIGHTS else 0.0
-    return Need(memory, light + prompts * steps * sample_gb, known["process_s"] + seconds, takes_more=True)
+    return Need(memory, light + prompts * min(steps, kept) * sample_gb, known["process_s"] + seconds, takes_more=True)
 
 
 def compress(sizes: Sizes) -> Need:
