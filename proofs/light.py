@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     with config.main_guard():
         settings = config.load(("model", "quantization.name"), None, [])
         models, precision, found = given or list(settings.models), settings.quantization.name, {}
-        with tempfile.TemporaryDirectory(dir="artifacts") as scratch:
+        with tempfile.TemporaryDirectory(dir="artifacts", prefix=".light.partial-") as scratch:
             prepare(Path(scratch), list(settings.models))
             for model in models:
                 before = figures(Path("reports/benchmark") / model / "metrics.json", precision)

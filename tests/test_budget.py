@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,14 @@ def test_guidance_doubles_the_batch_and_the_device_decides_the_floats() -> None:
         budget.request(sampler(), part(type(CPU), name="GPU", inference_precision="default", decode="whole")).floats
         == "f16"
     )
+
+
+def test_a_unet_that_embeds_guidance_never_has_a_batch_of_two() -> None:
+    asked, plain = Request(512, 2, "f32"), sizes.of_architecture("ssd-1b")["unet"]
+    embeds = replace(plain, embeds_guidance=True)
+    once = replace(asked, batch=1)
+    assert budget.step_s(embeds, asked) == budget.step_s(plain, once) == budget.step_s(plain, asked) / 2
+    assert budget.part_gb("unet", embeds, asked) == budget.part_gb("unet", plain, once)
 
 
 def test_the_plan_has_a_line_for_every_model_and_says_what_does_not_fit(

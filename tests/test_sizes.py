@@ -52,6 +52,20 @@ def test_a_checkpoint_is_counted_from_its_headers(tmp_path: Path) -> None:
     assert sizes.unet_gmacs(found["unet"], 512**2, 2) == pytest.approx(2 * 300e-9 * found["unet"].parameters)
 
 
+def test_guidance_that_a_unet_embeds_is_seen_before_and_after_the_download_and_in_the_ir(tmp_path: Path) -> None:
+    assert sizes.of_architecture("lcm-ssd-1b")["unet"].embeds_guidance
+    assert not sizes.of_architecture("ssd-1b")["unet"].embeds_guidance
+    tiny_checkpoint(tmp_path / "lcm/unet", "lcm-unet")
+    tiny_checkpoint(tmp_path / "base", "base")
+    for folder, embeds in (("lcm", True), ("base", False)):
+        assert sizes.of_checkpoint(tmp_path / folder)["unet"].embeds_guidance == embeds
+    (tmp_path / "unet").mkdir()
+    for name, embeds in (("timestep_cond", True), ("timestep", False)):
+        graph = f'<layer id="0" name="{name}" type="Parameter"/><layer type="Const"><data shape="4, 4"/></layer>'
+        (tmp_path / "unet/openvino_model.xml").write_text(graph)
+        assert sizes.of_ir(tmp_path)["unet"].embeds_guidance == embeds
+
+
 def test_an_unknown_architecture_is_named() -> None:
     with pytest.raises(ValueError, match=r"source.architecture 'sd3' is not known; allowed: sdxl, .*vega"):
         sizes.of_architecture("sd3")

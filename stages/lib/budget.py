@@ -57,10 +57,14 @@ class Request:
 
 
 def request(sampler: Any, device: Any) -> Request:
-    """Guidance doubles the UNet's batch, unless the model has it built in, which only its checkpoint tells."""
+    """Guidance doubles the UNet's batch (but see `batch_of`)."""
     whole = Request(sampler.size, 2 if sampler.guidance > 1 else 1, floats(device))
     short = decoding_gb(whole) > SHARE * machine.memory_gb()
     return replace(whole, tiles=device.decode == "tiles" or (device.decode == "auto" and short))
+
+
+def batch_of(unet: Size, asked: Request) -> int:
+    return 1 if unet.embeds_guidance else asked.batch
 
 
 def floats(device: Any) -> str:
@@ -76,7 +80,7 @@ def floats(device: Any) -> str:
 def part_gb(part: str, size: Size, asked: Request, stored: str = FP16) -> float:
     """GB that one compiled part takes while it runs: its weights as they are laid out, and room to work."""
     billions, wide = size.parameters / 1e9, FLOAT_BYTES[asked.floats]
-    batch = asked.batch if part == "unet" else 1
+    batch = batch_of(size, asked) if part == "unet" else 1
     pixels = min(asked.pixels, TILE_PX**2) if asked.tiles and part == "vae_decoder" else asked.pixels
     working = costs()["working_gb"][part] * pixels / 1e6 * batch * wide
     if part != "unet" or stored == FP16:
@@ -130,7 +134,7 @@ def recording_unet(choice: str, sizes: Sizes, asked: Request) -> str:
 def step_s(size: Size, asked: Request, stored: str = FP16) -> float:
     """Seconds of one UNet step."""
     floats = "f32" if asked.floats == "f32" else "bf16"
-    return 2 * unet_gmacs(size, asked.pixels, asked.batch) / gops("int8" if stored == INT8 else floats)
+    return 2 * unet_gmacs(size, asked.pixels, batch_of(size, asked)) / gops("int8" if stored == INT8 else floats)
 
 
 def decode_s(asked: Request) -> float:
@@ -170,7 +174,7 @@ def calibrate(
         billions = one["unet"].parameters / 1e9
         preparing = known["load_s"] + (known["compress_s"] if unet == INT8_WEIGHTS else 0.0)
         seconds += billions * preparing + prompts * steps * step_s(one["unet"], asked, unet)
-    sample_gb = asked.batch * (TOKENS * EMBEDDING + 4 * asked.pixels / LATENT_PX**2) * 4 / 1e9
+    sample_gb = batch_of(sizes["unet"], asked) * (TOKENS * EMBEDDING + 4 * asked.pixels / LATENT_PX**2) * 4 / 1e9
     light = sum(one["unet"].parameters for one in drawing) / 1e9 if unet == INT8_WEIGHTS else 0.0
     return Need(memory, light + prompts * min(steps, kept) * sample_gb, known["process_s"] + seconds, takes_more=True)
 

@@ -10,7 +10,7 @@ import functools
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,16 +23,22 @@ PUBLISHED = Path(__file__).parents[1] / "data" / "sizes.yaml"
 TYPICAL_MACS = 300  # multiply-accumulates per UNet parameter at 512 pixels: 309 of SDXL, 368 of SSD-1B, 445 of Vega
 LIKE = 0.001  # relative difference in parameters: an IR has a few constants more
 CONSTANT = re.compile(r'type="Const"[^>]*>\s*<data [^>]*shape="([\d, ]*)"')
+GUIDANCE_WEIGHT = "time_embedding.cond_proj.weight"  # diffusers' name in a UNet's weights
+GUIDANCE_INPUT = 'name="timestep_cond"'  # and in its IR
 SMALL, LARGE = 512**2, 1024**2
 
 
 @dataclass(frozen=True)
 class Size:
-    """One component. `gmacs`: giga multiply-accumulates for one latent at 512 and at 1024 pixels, of a UNet."""
+    """One component. `gmacs`: giga multiply-accumulates for one latent at 512 and at 1024 pixels, of a UNet.
+
+    `embeds_guidance`: the UNet takes the guidance scale as an input (latent consistency), and so never a batch of two.
+    """
 
     parameters: int
     convolution: int  # of them in kernels of convolutions
     gmacs: tuple[float, float] | None = None
+    embeds_guidance: bool = False
 
 
 Sizes = dict[str, Size]  # by checkpoint folder: unet, vae, text_encoder, text_encoder_2
@@ -67,7 +73,7 @@ def of_ir(folder: Path) -> Sizes:
             size = _of_xml(folder / component.name / components.IR_FILES[0])
             other = found.get(component.folder, Size(0, 0))  # the VAE's other half
             counts = other.parameters + size.parameters, other.convolution + size.convolution
-            found[component.folder] = Size(*counts, size.gmacs)
+            found[component.folder] = replace(size, parameters=counts[0], convolution=counts[1])
     return found
 
 
@@ -85,13 +91,15 @@ def total(sizes: Sizes) -> int:
 
 
 def _of_files(files: list[Path]) -> Size:
-    return _size_of([shape for path in files for shape in _shapes(path)])
+    tensors = {name: shape for path in files for name, shape in _shapes(path).items()}
+    return replace(_size_of(list(tensors.values())), embeds_guidance=GUIDANCE_WEIGHT in tensors)
 
 
 def _of_xml(path: Path) -> Size:
     """Constants of an IR; a text search, since parsing a large graph takes seconds."""
-    found = CONSTANT.findall(path.read_text(encoding="utf-8"))
-    return _size_of([[int(side) for side in shape.split(",")] for shape in found if shape])
+    text = path.read_text(encoding="utf-8")
+    found = [[int(side) for side in shape.split(",")] for shape in CONSTANT.findall(text) if shape]
+    return replace(_size_of(found), embeds_guidance=GUIDANCE_INPUT in text)
 
 
 def _size_of(shapes: list[list[int]]) -> Size:
@@ -104,11 +112,11 @@ def _size_of(shapes: list[list[int]]) -> Size:
     return Size(parameters, convolution)
 
 
-def _shapes(path: Path) -> list[list[int]]:
-    """Of the tensors in a safetensors file: 8 bytes of length, then a JSON header."""
+def _shapes(path: Path) -> dict[str, list[int]]:
+    """By name, of the tensors in a safetensors file: 8 bytes of length, then a JSON header."""
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
+    return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
 
 
 @functools.cache
@@ -122,4 +130,4 @@ def _published() -> dict[str, Sizes]:
 
 def _size(facts: dict[str, Any]) -> Size:
     gmacs = (facts["gmacs_512"], facts["gmacs_1024"]) if "gmacs_512" in facts else None
-    return Size(facts["parameters"], facts["convolution"], gmacs)
+    return Size(facts["parameters"], facts["convolution"], gmacs, facts.get("embeds_guidance", False))
