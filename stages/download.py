@@ -8,9 +8,11 @@ belongs in git. Converts nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from stages.lib import budget, checkpoints, config, manifest, sizes, usage
+from stages.lib import budget, checkpoints, config, hub, manifest, sizes, usage
+from stages.lib.budget import Need
 
 READS = ("model.{model}.source", "model.{model}.licence")
 
@@ -30,12 +32,21 @@ def download(model: str, source: config.Source, licence: str, root: Path = Path(
         )
 
 
+def _need(source: config.Source) -> Need:
+    """What is in the Hub cache already is linked and takes no more disk."""
+    need = budget.download(sizes.of_source(source), source.kind)
+    if source.kind != "hub":
+        return need
+    repos = [source.repo, *(part.repo for part in (source.unet, source.vae, source.lora) if part)]
+    return replace(need, disk_gb=max(0.0, need.disk_gb - hub.cached_bytes(repos) / 1e9))
+
+
 def main(argv: list[str] | None = None) -> None:
     with config.main_guard():
         model, overrides = config.arguments("download", argv)
         settings = config.load(READS, model, overrides)
         source = settings.model.source
-        need = budget.download(sizes.of_source(source), source.kind)
+        need = _need(source)
         with usage.recorded("download", model, need, Path("artifacts/checkpoints") / model):
             files = download(model, source, settings.model.licence)["files"]
         total_mb = sum(file["size"] for file in files.values()) / 1e6

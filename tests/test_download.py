@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from stages import download as stage
 from stages.download import download
 from stages.lib import checkpoints, components, manifest
 from stages.lib.config import LoraSource, Source, SwapSource
+from stages.lib.hub import cached_bytes
 from tests.hub_server import HubServer
 from tests.tiny import KINDS, tiny_checkpoint, tiny_vae
 
@@ -282,6 +284,32 @@ def test_a_second_run_fetches_nothing_again_and_works_without_the_hub(hub, tmp_p
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert download("tiny", from_hub(), "x", tmp_path)["files"] == first["files"]
     assert hub.requests == []
+
+
+def test_a_full_disk_refuses_what_is_not_in_the_cache_and_nothing_else(hub, tmp_path, monkeypatch):
+    free = manifest.free_bytes
+    monkeypatch.setattr(manifest, "free_bytes", lambda target: 0 if "cache" in target.parts else free(target))
+    with pytest.raises(ValueError, match=r"cache needs 0.00 GB of disk, 0.00 GB are free there"):
+        download("tiny", from_hub(), "x", tmp_path)
+    assert not hub.fetched(UNET.replace(".s", ".fp16.s"))
+    monkeypatch.setattr(manifest, "free_bytes", free)
+    download("tiny", from_hub(), "x", tmp_path)
+    monkeypatch.setattr(manifest, "free_bytes", lambda _: 0)
+    download("tiny", from_hub(), "x", tmp_path)
+
+
+def test_what_the_cache_holds_is_counted_once(hub, tmp_path):
+    assert cached_bytes(["me/tiny"]) == 0
+    written = download("tiny", from_hub(), "x", tmp_path)
+    sizes = {file["sha256"]: file["size"] for file in written["files"].values()}
+    assert cached_bytes(["me/tiny", "me/tiny", "me/lora"]) == sum(sizes.values())
+
+
+def test_the_need_of_disk_is_less_by_what_the_cache_holds(hub, monkeypatch):
+    source = from_hub(architecture="vega")
+    monkeypatch.setattr("stages.lib.hub.cached_bytes", lambda repos: 1e9)
+    whole = stage._need(from_hub(kind="synthetic", architecture="vega")).disk_gb
+    assert stage._need(source).disk_gb == pytest.approx(whole - 1)
 
 
 def test_offline_without_the_file_names_what_is_missing(hub, tmp_path, monkeypatch):

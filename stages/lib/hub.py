@@ -8,7 +8,7 @@ HF_ENDPOINT and HF_HUB_OFFLINE are honoured by huggingface_hub itself. Knows not
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from stages.lib import manifest
@@ -26,6 +26,14 @@ def fetch(repo: str, revision: str | None, record: Path, select: Callable[[list[
     absent = [name for name in names if not _is_cached(repo, entry["commit"], name)]
     manifest.require_space(_cache(), sum(entry["files"][name]["size"] for name in absent))
     return {name: _download(repo, entry["commit"], name, entry["files"][name]) for name in names}
+
+
+def cached_bytes(repos: Iterable[str]) -> int:
+    """Bytes that the Hub cache holds of these repositories, what was begun included."""
+    from huggingface_hub.file_download import repo_folder_name
+
+    folders = {_cache() / repo_folder_name(repo_id=repo, repo_type="model") for repo in repos}
+    return sum(path.stat().st_size for folder in folders for path in (folder / "blobs").glob("*"))
 
 
 def _is_cached(repo: str, commit: str, name: str) -> bool:
