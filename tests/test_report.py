@@ -53,6 +53,20 @@ def test_the_headline_of_one_model_compares_it_with_nothing_else(tmp_path):
     assert summary.headline(one) == "INT8 UNets are 1.96× smaller and 1.41× faster than FP16."
 
 
+@pytest.mark.parametrize(
+    ("models", "steps", "said"),
+    [
+        (("mini-sdxl", "mini-vegart"), 25, "mini-VegaRT, in 4 steps, draws 9.08× faster than mini-SDXL."),
+        (("mini-sdxl", "mini-vega"), 2, "mini-Vega draws 2.47× faster than mini-SDXL."),
+    ],
+)
+def test_the_headline_names_few_steps_only_where_the_largest_takes_more(tmp_path, models, steps, said):
+    for path in (fake_reports(tmp_path, models) / "reports/benchmark").glob("*/metrics.json"):
+        facts = json.loads(path.read_text())
+        path.write_text(json.dumps(facts | {"steps": min(steps, facts["steps"])}))
+    assert summary.headline(read(tmp_path)).endswith(said)
+
+
 def test_a_slower_int8_is_not_called_faster(tmp_path):
     fake_reports(tmp_path, ("mini-vega", "mini-ssd-1b"))
     change(tmp_path, "mini-vega", {"ratio": 0.8, "low": 0.75, "high": 0.84}, *INT8, "speedup_step")
@@ -232,6 +246,39 @@ def test_bars_are_as_long_as_their_figures():
     bars = [rect for rect in svg if rect.get("height") == str(plots.BAR)]
     widths = [float(rect.get("width")) for rect in bars]
     assert widths[0] == 2 * widths[1] == 4 * widths[3] and widths[2] == 0
+
+
+def test_a_long_title_keeps_clear_of_the_bars():
+    title = "Segmind-Vega (random weights)"
+    for svg in (
+        plots.paired_bars("t", ("a", "b"), [(title, 4.0, 2.0)], str),
+        plots.stacked_bars("t", ["a"], [(title, "", [4.0])], str),
+    ):
+        bars = [rect for rect in ElementTree.fromstring(svg) if rect.get("height") == str(plots.BAR)]
+        assert float(bars[0].get("x")) > plots.LETTER * len(title)
+        assert max(float(rect.get("x")) + float(rect.get("width")) for rect in bars) <= plots.WIDTH - plots.RIGHT
+
+
+def test_parts_of_a_time_add_up_to_the_picture_even_where_the_machine_was_disturbed():
+    def result(metrics):
+        return results.Result("x", "x", "base", "x", "synthetic", "x", "int8", metrics, [])
+
+    def parts(text: float, picture: float, decode: float) -> list[float]:
+        row = {"text_encoders_s": {"median": text}, "image_s": {"median": picture}, "vae_decode_s": {"median": decode}}
+        return report.time_parts(result({"precisions": {"fp16": row}}), "fp16")
+
+    assert parts(0.5, 4.0, 1.5) == [0.5, 2.0, 1.5]
+    assert parts(1.0, 2.0, 3.0) == [0.5, 0.0, 1.5]
+
+
+def test_random_weights_have_no_plot_of_fidelity(tmp_path):
+    path = fake_reports(tmp_path) / "reports/benchmark"
+    for metrics in path.glob("*/metrics.json"):
+        facts = json.loads(metrics.read_text())
+        for row in facts["precisions"].values():
+            row["sqnr_db"] = None
+        metrics.write_text(json.dumps(facts))
+    assert list(report.draw_plots(read(tmp_path))) == ["size", "time", "speedup"]
 
 
 class Page(HTMLParser):

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from html import escape
+from typing import Any
 
 WIDTH, LABEL, ROW, HEAD, FOOT = 560, 140, 44, 62, 14
 RIGHT = 64  # room for the value behind the longest bar
+LETTER = 7.3  # mean width of a letter of a label, in the widest of the fonts
 BAR = 13
 DETAIL = 46  # room for a second label
 DASH = "–"
@@ -31,33 +33,32 @@ def paired_bars(
     title: str, names: tuple[str, str], rows: list[tuple[str, float | None, float | None]], write: Write
 ) -> str:
     """Two bars per row; `write` makes a value readable, None included."""
-    top = max((value for _, *pair in rows for value in pair if value is not None), default=1)
+    top, left = max((value for _, *pair in rows for value in pair if value is not None), default=1), gutter(rows)
     parts = [legend([("before", names[0]), ("after", names[1])])]
     for number, (label, *pair) in enumerate(rows):
         y = HEAD + number * ROW
         parts.append(text(0, y + ROW / 2 - 3, label))
         for kind, value, offset in zip(("before", "after"), pair, (2, 4 + BAR), strict=True):
-            length = _length(value, top)
-            parts.append(bar(LABEL, y + offset, length, kind))
-            parts.append(text(LABEL + length + 6, y + offset + 11, write(value), "small value"))
+            length = _length(value, top, left)
+            parts.append(bar(left, y + offset, length, kind))
+            parts.append(text(left + length + 6, y + offset + 11, write(value), "small value"))
     return _svg(title, parts, len(rows))
 
 
 def stacked_bars(title: str, names: list[str], rows: list[tuple[str, str, list[float | None]]], write: Write) -> str:
     """One bar in parts for each (label, detail, values); rows of the same label stand together."""
     totals = [sum(value or 0 for value in values) for _, _, values in rows]
-    top = max(totals, default=1) or 1
+    top, left = max(totals, default=1) or 1, gutter(rows) + DETAIL
     parts = [legend([(f"part-{number}", name) for number, name in enumerate(names)])]
-    top *= (WIDTH - LABEL - RIGHT) / (WIDTH - LABEL - DETAIL - RIGHT)
     for number, ((label, detail, values), total) in enumerate(zip(rows, totals, strict=True)):
         y = HEAD + number * ROW / 2 + 4
         first = number == 0 or rows[number - 1][0] != label
         parts += [text(0, y + 11, label)] if first else []
-        parts.append(text(LABEL + 2, y + 11, detail, "small faint"))
-        x = float(LABEL + DETAIL)
+        parts.append(text(left - DETAIL + 2, y + 11, detail, "small faint"))
+        x = float(left)
         for part, value in enumerate(values):
-            parts.append(bar(x, y, _length(value, top), f"part-{part}"))
-            x += _length(value, top)
+            parts.append(bar(x, y, _length(value, top, left), f"part-{part}"))
+            x += _length(value, top, left)
         parts.append(text(x + 6, y + 11, write(total or None), "small value"))
     return _svg(title, parts, math.ceil(len(rows) / 2))
 
@@ -65,10 +66,10 @@ def stacked_bars(title: str, names: list[str], rows: list[tuple[str, str, list[f
 def intervals(title: str, note: str, rows: list[tuple[str, float | None, float | None, float | None]]) -> str:
     """(label, ratio, low, high) as a point on its interval; the line at 1 is where nothing was gained."""
     known = [value for _, *values in rows for value in values if value is not None]
-    low, high = _span(known)
+    (low, high), left = _span(known), gutter(rows)
 
     def x(value: float) -> float:
-        return LABEL + (value - low) / (high - low) * (WIDTH - LABEL - RIGHT)
+        return left + (value - low) / (high - low) * (WIDTH - left - RIGHT)
 
     bottom = HEAD + len(rows) * ROW
     parts = [text(0, 46, note, "small faint"), line(x(1), HEAD - 4, x(1), bottom, "rule")]
@@ -77,7 +78,7 @@ def intervals(title: str, note: str, rows: list[tuple[str, float | None, float |
         y = HEAD + number * ROW + ROW / 2
         parts.append(text(0, y + 4, label))
         if ratio is None:
-            parts.append(text(LABEL + 6, y + 4, DASH, "small"))
+            parts.append(text(left + 6, y + 4, DASH, "small"))
             continue
         start, end = start if start is not None else ratio, end if end is not None else ratio
         parts.append(line(x(start), y, x(end), y, "line", 3))
@@ -91,7 +92,7 @@ def legend(entries: list[tuple[str, str]]) -> str:
     for kind, name in entries:
         parts.append(f'<rect x="{x:.1f}" y="37" width="11" height="11" rx="2.5" class="{kind}"/>')
         parts.append(text(x + 16, 47, name, "small faint"))
-        x += 34 + 6.8 * len(name)
+        x += 34 + LETTER * len(name)
     return "".join(parts)
 
 
@@ -118,8 +119,13 @@ def _svg(title: str, parts: list[str], rows: int) -> str:
     )
 
 
-def _length(value: float | None, top: float) -> float:
-    return max(0.0, value or 0.0) / (top or 1) * (WIDTH - LABEL - RIGHT)
+def gutter(rows: list[tuple[str, *tuple[Any, ...]]]) -> float:
+    """Room for the longest label, which begins each row: at least LABEL, at most half of the plot."""
+    return min(WIDTH / 2, max(LABEL, LETTER * max((len(label) for label, *_ in rows), default=0) + 10))
+
+
+def _length(value: float | None, top: float, left: float) -> float:
+    return max(0.0, value or 0.0) / (top or 1) * (WIDTH - left - RIGHT)
 
 
 def _span(values: list[float]) -> tuple[float, float]:

@@ -89,7 +89,7 @@ def draw_plots(found: list[Result]) -> dict[str, str]:
     times = [
         (result.title, grids.title(name), time_parts(result, name)) for result in measured for name in (BEFORE, after)
     ]
-    return {
+    drawn = {
         "size": plots.paired_bars("UNet on disk", names, pairs("unet_size_mb"), summary.in_mb),
         "time": plots.stacked_bars(
             "Time of one picture", ["text encoders", "UNet steps", "VAE decode"], times, summary.duration
@@ -97,17 +97,24 @@ def draw_plots(found: list[Result]) -> dict[str, str]:
         "speedup": plots.intervals(
             "Speed-up of one UNet step", f"{names[0]} time / {names[1]} time, with its 95 % interval", speedups
         ),
-        "fidelity": plots.paired_bars(
-            "Noise prediction against float32 (SQNR)", names, pairs("sqnr_db"), summary.in_db
-        ),
     }  # fmt: skip
+    fidelity = pairs("sqnr_db")
+    if any(value is not None for _, *pair in fidelity for value in pair):  # random weights have none
+        title = "Noise prediction against float32 (SQNR)"
+        drawn["fidelity"] = plots.paired_bars(title, names, fidelity, summary.in_db)
+    return drawn
 
 
 def time_parts(result: Result, precision: str) -> list[float | None]:
-    """Text encoders, everything between, VAE decode: the three add up to the picture's time."""
+    """Text encoders, everything between, VAE decode: the three add up to the picture's time.
+
+    The ends are measured apart; where a disturbed machine made them longer than the picture, they share it.
+    """
     text, decode = (result.figure(precision, name, "median") for name in PARTS)
-    whole = results.image_time(result, precision)
-    return [text, None if whole is None else max(0.0, whole - (text or 0) - (decode or 0)), decode]
+    whole, ends = results.image_time(result, precision), (text or 0) + (decode or 0)
+    if whole is None or ends <= whole:
+        return [text, None if whole is None else whole - ends, decode]
+    return [part and part * whole / ends for part in (text, 0.0, decode)]
 
 
 def machine_facts(machine: dict[str, Any]) -> list[tuple[str, str]]:

@@ -141,6 +141,10 @@ def bases(results: list[Result]) -> list[Result]:
 
 
 def few_step(results: list[Result]) -> list[Result]:
+    """Models that need a handful of steps where the largest one takes more."""
+    first = largest(results)
+    if first is not None and (first.steps() or math.inf) <= FEW_STEPS:
+        return []
     return [result for result in bases(results) if (result.steps() or math.inf) <= FEW_STEPS]
 
 

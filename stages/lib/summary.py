@@ -62,12 +62,10 @@ def descendants(found: list[Result]) -> str:
         group = [result for result in faster if (result in results.few_step(found)) is few]
         if group:
             quickest = max(group, key=lambda result: faster[result])
-            steps = f", in {quickest.steps()} steps," if few else " draws" if not said else ""
-            said.append(f"{quickest.title}{steps} {times(faster[quickest])}")
-    if not said or largest is None:
-        return ""
-    verb = "" if " draws" in said[0] else " draws"
-    return f"{said[0]}{verb} faster than {largest.title}" + (f"; {said[1]} faster." if said[1:] else ".")
+            steps = f", in {quickest.steps()} steps," if few else ""
+            verb, than = ("", "") if said else (" draws", f" than {largest.title}")
+            said.append(f"{quickest.title}{steps}{verb} {times(faster[quickest])} faster{than}")
+    return f"{'; '.join(said)}." if said else ""
 
 
 def key_figures(found: list[Result]) -> list[tuple[str, str]]:
