@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib import apart, ir, manifest, saving, statistics, tracing
+from stages.lib import apart, geglu, ir, manifest, saving, statistics, tracing
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -54,7 +54,9 @@ def weights_first(source: Path, target: Path, settings: Quantization, samples: S
     """Weights to INT8, saved; then the activations of that small model: SDXL in 6 GB where one pass takes over 24."""
     weights = _weights_apart(source, settings, "weights", kept)
     patterns = settings.ignored_patterns
-    _save(_quantize_activations(weights, settings, samples, patterns, kept, original=source), target)
+    model = _quantize_activations(weights, settings, samples, patterns, kept, original=source)
+    geglu.split(model)
+    _save(model, target)
 
 
 def weights_only(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
