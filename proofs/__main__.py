@@ -52,6 +52,16 @@ def steps(found: dict[str, Any]) -> Rows:
     return rows
 
 
+def layers(found: dict[str, Any]) -> Rows:
+    quick, slow = (found["milliseconds"][precision] for precision in ("int8", "fp16"))
+    whole = sum(quick.values())
+    rows = [["", "INT8", "share", "FP16 IR", "faster"]]
+    for name, mine, other in [*((kind, quick[kind], slow[kind]) for kind in quick), ("all", whole, sum(slow.values()))]:
+        faster = f"{other / mine:.2f}×" if mine and other else ""
+        rows.append([name, f"{mine:.0f} ms", f"{100 * mine / whole:.0f} %", f"{other:.0f} ms", faster])
+    return rows
+
+
 def claims(found: dict[str, Any]) -> Rows:
     rows = [["against SDXL", "Segmind", "INT8", "FP16 IR", "FP16 IR in f32", "PyTorch f32"]]
     for model, claimed in CLAIMED.items():
@@ -92,6 +102,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Rows]]] = {
     "convert": ("convert", convert),
     "limits": ("limits", limits),
     "steps": ("steps", steps),
+    "layers": ("layers", layers),
     "claims": ("steps", claims),
     "light": ("light", light),
 }

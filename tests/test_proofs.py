@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from proofs import __main__ as page
-from proofs import limit
+from proofs import layers, limit, steps
+from stages.lib import ir
+from tests.tiny_ir import tiny_int8, tiny_ir
 
 HOLD = "held = bytearray({mb}_000_000); held[::4096] = b'1' * len(held[::4096]); import time; time.sleep(0.6)"
 
@@ -23,6 +26,8 @@ def test_tables_are_put_between_their_marks(tmp_path: Path, monkeypatch: pytest.
     pairs = {name: {"quick": [1.0, 2.0, 9.0], "slow": [8.0, 8.0, 8.0]} for name in ("default", "f32", "torch")}
     models = {name: {"gop": 3000.0, "pairs": pairs} for name in ("synthetic-sdxl", "synthetic-vega")}
     (tmp_path / "steps.json").write_text(json.dumps({"peak_gops": {"int8": 3000.0}, "models": models}))
+    times = {"int8": {"linear layers": 30.0, "norms": 10.0}, "fp16": {"linear layers": 90.0, "norms": 10.0}}
+    (tmp_path / "layers.json").write_text(json.dumps({"milliseconds": times}))
     page.main()
     text = (tmp_path / "page.md").read_text()
     assert "| ratio | 0.40 | 0.20 |  |" in text
@@ -31,7 +36,21 @@ def test_tables_are_put_between_their_marks(tmp_path: Path, monkeypatch: pytest.
         in text
     )
     assert "| vega | 2× | 1.00× | 1.00× | 1.00× | 1.00× |" in text
+    assert "| linear layers | 30 ms | 75 % | 90 ms | 3.00× |" in text
+    assert "| all | 40 ms | 100 % | 100 ms | 2.50× |" in text
     assert text.count("old") == 2, "tables without results stay as they are"
+
+
+def test_time_is_added_up_by_kind_of_layer() -> None:
+    times = {"FullyConnected": 3, "LLMMLP": 4, "Convolution": 5, "Reorder": 6, "Transpose": 1, "Gather": 2, "New": 1}
+    found = layers.by_kind((name, timedelta(milliseconds=value)) for name, value in times.items())
+    assert found == {"linear layers": 7, "convolutions": 5, "moving data": 7, "element by element": 3}
+
+
+def test_a_step_is_profiled_layer_by_layer() -> None:
+    inputs = steps.random_inputs(ir.read(tiny_ir("base") / "unet/openvino_model.xml"))
+    found = layers.measure(tiny_int8("base"), inputs)
+    assert found["convolutions"] > 0 and found["linear layers"] > 0 and found["norms"] > 0
 
 
 def test_the_page_in_the_repository_has_all_marks() -> None:
