@@ -47,15 +47,13 @@ def main(argv: list[str] | None = None) -> None:
         manifest.read(checkpoint, rerun=f"download@{model}")
         role = "refiner" if "text_encoder" not in sizes.of_checkpoint(checkpoint) else "base"
         found = {}
-        scratch = Path(tempfile.mkdtemp(prefix="convert-", dir=Path("artifacts")))
-        try:
+        with tempfile.TemporaryDirectory(dir="artifacts", prefix=".convert.partial-") as folder:
+            scratch = Path(folder)
             for name, command in commands(checkpoint, scratch, role).items():
                 found[name] = limit.run(machine.memory_gb(), command)
                 print(f"{name}: {found[name]}")
-                for folder in ("ours/artifacts/ir", "optimum"):
-                    shutil.rmtree(scratch / folder, ignore_errors=True)
-        finally:
-            shutil.rmtree(scratch)
+                for written in ("ours/artifacts/ir", "optimum"):
+                    shutil.rmtree(scratch / written, ignore_errors=True)
         manifest.write_text(
             RESULTS, json.dumps({"model": model, "machine": machine.describe(), **found}, indent=1) + "\n"
         )

@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     source = Path("artifacts/ir") / given.model / "fp16/unet/openvino_model.xml"
     samples = Samples(Path("artifacts/calibration") / given.model, given.samples)
-    with tempfile.TemporaryDirectory(dir="artifacts") as scratch:
+    with tempfile.TemporaryDirectory(dir="artifacts", prefix=".quantize.partial-") as scratch:
         target = Path(scratch) / "unet/openvino_model.xml"
         schemes.quantize_unet(source, target, settings.quantization, samples, Path(scratch) / "kept")
 

@@ -69,9 +69,7 @@ def random_inputs(unet: Any) -> children.Inputs:
     for port in unet.inputs:
         name, shape = port.get_any_name(), [side.get_length() if side.is_static else 0 for side in port.partial_shape]
         known = {"sample": [BATCH, 4, SIDE, SIDE], "timestep": [BATCH]}
-        if name == "encoder_hidden_states":
-            shape[1] = shape[1] or TOKENS
-        wanted = known.get(name, [BATCH, *shape[1:]])
+        wanted = known.get(name, [BATCH, *(side or TOKENS for side in shape[1:])])
         inputs[name] = random.standard_normal(wanted, dtype=np.float32)
     inputs["timestep"] = np.full(BATCH, 500, np.int64)
     return inputs
