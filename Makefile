@@ -25,7 +25,7 @@ readme: repro  ## refresh the README's table and its picture
 	python -m stages.compare --readme
 
 params: install  ## compose params.yaml out of conf/
-	python -m stages.lib.config
+	python -m stages.settings
 
 plan: install  ## what the six models will need on this machine
 	@python -m stages.plan

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from miniatures import emoji, vae
-from stages.lib.tracing import quiet
+from stages.checkpoints.quiet import quiet
 
 WEIGHTS = Path("miniatures/weights")
 CONF = Path("conf/model")
@@ -105,8 +105,8 @@ def pipeline(member: str, weights: Path) -> tuple[Any, dict[str, Any]]:
     import torch
     import yaml
 
-    from stages.lib import checkpoints
-    from stages.lib.schema import LoraSource, Source, SwapSource
+    from stages.checkpoints import assembling
+    from stages.settings.schema import LoraSource, Source, SwapSource
 
     entry = yaml.safe_load((CONF / f"mini-{member}.yaml").read_text())[f"mini-{member}"]
 
@@ -121,7 +121,7 @@ def pipeline(member: str, weights: Path) -> tuple[Any, dict[str, Any]]:
     nested = {name: moved(kind, entry["source"][name]) for name, kind in kinds.items()}
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "record.json"
-        checkpoints.assemble(moved(Source, entry["source"] | nested), Path(folder) / member, record)
+        assembling.assemble(moved(Source, entry["source"] | nested), Path(folder) / member, record)
         kind = "StableDiffusionXLImg2ImgPipeline" if entry["role"] == "refiner" else "StableDiffusionXLPipeline"
         made = getattr(diffusers, kind).from_pretrained(
             Path(folder) / member, torch_dtype=torch.float32, add_watermarker=False

@@ -13,7 +13,7 @@ import numpy as np
 
 from miniatures import emoji
 
-FILE = Path("stages/data/prompts/emoji.jsonl")
+FILE = Path("stages/prompts/emoji.jsonl")
 CALIBRATION, EVALUATION = 120, 40
 # Evaluation prompts in any case:
 ALWAYS = ("panda", "cactus", "strawberry", "rocket", "butterfly", "turtle", "owl", "sunflower")

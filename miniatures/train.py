@@ -27,7 +27,7 @@ from miniatures import (
     refiner,
     vae,
 )
-from stages.lib.tracing import quiet
+from stages.checkpoints.quiet import quiet
 
 WORK = Path("tmp/miniatures")
 WEIGHTS = Path("miniatures/weights")

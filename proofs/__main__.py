@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from stages.lib import manifest
-from stages.lib.usage import duration
+from stages.files import placing
+from stages.machine.usage import duration
 
 PAGE, RESULTS = Path("proofs/README.md"), Path("proofs/results")
 CLAIMED = {"synthetic-ssd-1b": 1.6, "synthetic-vega": 2.0}  # times SDXL's speed, by Segmind's model cards
@@ -120,7 +120,7 @@ def main() -> None:
         text, count = marked.subn(lambda match, drawn=drawn: f"{match[1]}{drawn}\n{match[2]}", text)
         if count != 1:
             raise ValueError(f"{PAGE} needs one pair of lines '<!-- {name} -->' and '<!-- /{name} -->'")
-    manifest.write_text(PAGE, text)
+    placing.write_text(PAGE, text)
     print(f"{PAGE} is up to date")
 
 

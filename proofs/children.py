@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.lib import tracing
+from stages.checkpoints import quiet
 
 Inputs = dict[str, np.ndarray]
 
@@ -68,7 +68,7 @@ def _openvino(folder: Path, inputs: Inputs, float32: bool) -> Callable[[], Any]:
 
 
 def _torch(folder: Path, inputs: Inputs) -> Callable[[], Any]:
-    with tracing.quiet():
+    with quiet.quiet():
         import torch
         from diffusers import UNet2DConditionModel
 

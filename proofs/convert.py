@@ -15,7 +15,9 @@ import tempfile
 from pathlib import Path
 
 from proofs import limit
-from stages.lib import config, machine, manifest, sizes
+from stages.files import manifest, placing
+from stages.machine import description, sizes
+from stages.settings import config
 
 RESULTS = Path("proofs/results/convert.json")
 
@@ -50,12 +52,12 @@ def main(argv: list[str] | None = None) -> None:
         with tempfile.TemporaryDirectory(dir="artifacts", prefix=".convert.partial-") as folder:
             scratch = Path(folder)
             for name, command in commands(checkpoint, scratch, role).items():
-                found[name] = limit.run(machine.memory_gb(), command)
+                found[name] = limit.run(description.memory_gb(), command)
                 print(f"{name}: {found[name]}")
                 for written in ("ours/artifacts/ir", "optimum"):
                     shutil.rmtree(scratch / written, ignore_errors=True)
-        manifest.write_text(
-            RESULTS, json.dumps({"model": model, "machine": machine.describe(), **found}, indent=1) + "\n"
+        placing.write_text(
+            RESULTS, json.dumps({"model": model, "machine": description.describe(), **found}, indent=1) + "\n"
         )
 
 

@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from proofs import steps
-from stages.lib import config, ir, machine, manifest
+from stages.files import manifest, placing
+from stages.ir import runtime
+from stages.machine import description
+from stages.settings import config
 
 RESULTS = Path("proofs/results/layers.json")
 PRECISIONS = {"int8": "quantize", "fp16": "export"}  # and the stage that makes it
@@ -66,10 +69,10 @@ def main(argv: list[str] | None = None) -> None:
     with config.main_guard():
         for precision, stage in PRECISIONS.items():
             manifest.read(steps.IR / model / precision, rerun=f"{stage}@{model}")
-        inputs = steps.random_inputs(ir.read(steps.IR / model / "fp16/unet/openvino_model.xml"))
+        inputs = steps.random_inputs(runtime.read(steps.IR / model / "fp16/unet/openvino_model.xml"))
         found = {precision: measure(steps.IR / model / precision, inputs) for precision in PRECISIONS}
-        about = {"model": model, "machine": machine.describe()["cpu"], "milliseconds": found}
-        manifest.write_text(RESULTS, json.dumps(about, indent=1) + "\n")
+        about = {"model": model, "machine": description.describe()["cpu"], "milliseconds": found}
+        placing.write_text(RESULTS, json.dumps(about, indent=1) + "\n")
         print(f"{model}: {found}")
 
 

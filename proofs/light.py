@@ -18,7 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from stages.lib import config, manifest
+from stages.files import placing
+from stages.settings import config
 
 RESULTS = Path("proofs/results/light.json")
 FIGURES = ("sqnr_db", "psnr_db", "ssim", "clip_score")
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
                 before = figures(Path("reports/benchmark") / model / "metrics.json", precision)
                 found[model] = {"fp16": before, "int8-weights": measure(Path(scratch), model, precision)}
                 print(f"{model}: {found[model]}")
-        manifest.write_text(RESULTS, json.dumps(found, indent=1) + "\n")
+        placing.write_text(RESULTS, json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

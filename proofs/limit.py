@@ -20,10 +20,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.lib import machine, manifest
+from stages.files import placing
+from stages.machine import description
 
 RESULTS = Path("proofs/results/limits.json")
-WATCHER = Path("stages/lib/watcher.py")
+WATCHER = Path("stages/machine/watcher.py")
 
 
 def run(limit_gb: float, command: list[str]) -> dict[str, Any]:
@@ -79,8 +80,8 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("a command is wanted")
     entry = run(given.limit_gb, given.command)
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    results[given.name] = {"command": " ".join(given.command), "machine": machine.describe()["cpu"], **entry}
-    manifest.write_text(RESULTS, json.dumps(results, indent=1) + "\n")
+    results[given.name] = {"command": " ".join(given.command), "machine": description.describe()["cpu"], **entry}
+    placing.write_text(RESULTS, json.dumps(results, indent=1) + "\n")
     print(f"{given.name}: {entry}")
 
 

@@ -12,7 +12,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from stages.lib import config, recorder, schemes
+from stages.calibration import shards
+from stages.quantization import schemes
+from stages.settings import composing
 
 
 class Samples:
@@ -22,7 +24,7 @@ class Samples:
         self.folder, self.count = folder, count
 
     def __iter__(self):
-        return recorder.load_samples(self.folder, self.count)
+        return shards.load_samples(self.folder, self.count)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -31,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("scheme", help="a file of conf/quantization: int8, int8-notebook, int8-hybrid")
     parser.add_argument("samples", type=int)
     given = parser.parse_args(argv)
-    settings = config.composed(
+    settings = composing.composed(
         ("quantization",), [f"quantization={given.scheme}", f"quantization.samples={given.samples}"]
     )
     source = Path("artifacts/ir") / given.model / "fp16/unet/openvino_model.xml"

@@ -19,8 +19,11 @@ from typing import Any
 import numpy as np
 
 from proofs import children
-from stages.lib import config, latency, machine, manifest, peak
-from stages.lib import ir as irs
+from stages.files import manifest, placing
+from stages.ir import anatomy, runtime
+from stages.machine import description
+from stages.measurement import latency, peak
+from stages.settings import config
 
 CHECKPOINTS, IR = Path("artifacts/checkpoints"), Path("artifacts/ir")
 RESULTS = Path("proofs/results/steps.json")
@@ -35,10 +38,10 @@ PAIRS = {  # what is compared with what: (way, folder of the IR)
 
 def measure(model: str) -> dict[str, Any]:
     """Seconds of every turn of every pair, work per step, and what the parts of the comparison are."""
-    unet = irs.read(IR / model / "fp16/unet/openvino_model.xml")
+    unet = runtime.read(IR / model / "fp16/unet/openvino_model.xml")
     inputs = random_inputs(unet)
     shapes = {name: value.shape for name, value in inputs.items()}
-    found: dict[str, Any] = {"gop": round(2 * irs.multiply_accumulates(unet, shapes) / 1e9, 1), "pairs": {}}
+    found: dict[str, Any] = {"gop": round(2 * anatomy.multiply_accumulates(unet, shapes) / 1e9, 1), "pairs": {}}
     for name, pair in PAIRS.items():
         found["pairs"][name] = in_turns(model, pair, inputs)
         quick, slow = (statistics.median(seconds) for seconds in found["pairs"][name].values())
@@ -84,12 +87,12 @@ def main(argv: list[str] | None = None) -> None:
             manifest.read(CHECKPOINTS / model, rerun=f"download@{model}")
             for precision, stage in (("fp16", "export"), ("int8", "quantize")):
                 manifest.read(IR / model / precision, rerun=f"{stage}@{model}")
-        results: dict[str, Any] = {"machine": machine.describe(), "peak_gops": peaks(), "models": {}}
-        with latency.disturbance(machine.load_average()) as noise:
+        results: dict[str, Any] = {"machine": description.describe(), "peak_gops": peaks(), "models": {}}
+        with latency.disturbance(description.load_average()) as noise:
             for model in models:
                 results["models"][model] = measure(model)
         results |= {"load": noise["load"], "steal": noise["steal"]}
-        manifest.write_text(RESULTS, json.dumps(results, indent=1) + "\n")
+        placing.write_text(RESULTS, json.dumps(results, indent=1) + "\n")
 
 
 def peaks() -> dict[str, float]:

@@ -11,17 +11,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from stages.lib import budget, checkpoints, config, hub, manifest, sizes, usage
-from stages.lib.budget import Need
+from stages.checkpoints import assembling, hub
+from stages.files import layout, manifest, placing
+from stages.machine import budget, sizes, usage
+from stages.machine.budget import Need
+from stages.settings import config, schema
 
 READS = ("model.{model}.source", "model.{model}.licence")
 
 
-def download(model: str, source: config.Source, licence: str, root: Path = Path(".")) -> dict:
+def download(model: str, source: schema.Source, licence: str, root: Path = Path(".")) -> dict:
     """Write artifacts/checkpoints/<model> and return its manifest."""
-    target = root / "artifacts/checkpoints" / model
-    with manifest.whole(target) as folder:
-        inputs = checkpoints.assemble(source, folder, root / "artifacts/revisions" / f"{model}.json")
+    target = root / layout.checkpoint(model)
+    with placing.whole(target) as folder:
+        inputs = assembling.assemble(source, folder, root / layout.revisions(model))
         return manifest.write(
             folder,
             stage="download",
@@ -32,7 +35,7 @@ def download(model: str, source: config.Source, licence: str, root: Path = Path(
         )
 
 
-def _need(source: config.Source) -> Need:
+def _need(source: schema.Source) -> Need:
     """What is in the Hub cache already is linked and takes no more disk."""
     need = budget.download(sizes.of_source(source), source.kind)
     if source.kind != "hub":
@@ -47,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         settings = config.load(READS, model, overrides)
         source = settings.model.source
         need = _need(source)
-        with usage.recorded("download", model, need, Path("artifacts/checkpoints") / model):
+        with usage.recorded("download", model, need, layout.checkpoint(model)):
             files = download(model, source, settings.model.licence)["files"]
         total_mb = sum(file["size"] for file in files.values()) / 1e6
         print(f"download {model}: {len(files)} files, {total_mb:.1f} MB, verified")

@@ -10,23 +10,26 @@ import json
 import shutil
 from pathlib import Path
 
-from stages.lib import apart, budget, components, config, manifest, sizes, tokenizing, tracing, usage
-from stages.lib.components import Component
+from stages.checkpoints import components
+from stages.checkpoints.components import Component
+from stages.files import disk, layout, manifest, placing
+from stages.ir import tokenizing, traceable, tracing
+from stages.machine import apart, budget, sizes, usage
+from stages.settings import config
 
 READS = ("model.{model}.role",)
-IR = Path("artifacts/ir")
 HEAVY_BYTES = 500_000_000  # weights above this are converted in a process of their own, which gives all memory back
 
 
 def export(model: str, role: str, root: Path = Path(".")) -> dict:
     """Write artifacts/ir/<model>/fp16 and return its manifest; `role` must be what the checkpoint is."""
-    checkpoint = root / "artifacts/checkpoints" / model
+    checkpoint = root / layout.checkpoint(model)
     source = manifest.verify(checkpoint, rerun=f"download@{model}")
     index = components.read_index(checkpoint)
     _check_role(checkpoint, index, role)
-    target = root / "artifacts/ir" / model / "fp16"
-    manifest.require_space(target, needed=sum(file["size"] for file in source["files"].values()))
-    with manifest.whole(target) as folder:
+    target = root / layout.ir(model, layout.FP16)
+    disk.require_space(target, needed=sum(file["size"] for file in source["files"].values()))
+    with placing.whole(target) as folder:
         for component in _with_bar(_heavy_first(checkpoint, components.present(index))):
             _convert(checkpoint, component, folder / component.name)
         for name in components.tokenizers(index):
@@ -37,8 +40,8 @@ def export(model: str, role: str, root: Path = Path(".")) -> dict:
             stage="export",
             inputs={"checkpoint": manifest.digest(checkpoint)},
             settings={"role": role},
-            beside=sorted((root / "artifacts/ir").glob("*/fp16")),
-            facts={"precision": "fp16", "licence": source["facts"].get("licence")} | manifest.origin(source),
+            beside=sorted(target.parent.parent.glob(f"*/{layout.FP16}")),
+            facts={"precision": layout.FP16, "licence": source["facts"].get("licence")} | manifest.origin(source),
         )
 
 
@@ -47,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         model, overrides = config.arguments("export", argv)
         settings = config.load(READS, model, overrides)
         need = budget.export(sizes.of_checkpoint(checkpoint_of(model)))
-        with usage.recorded("export", model, need, IR / model):
+        with usage.recorded("export", model, need, layout.ir(model, layout.FP16)):
             files = export(model, settings.model.role)["files"]
         unet_mb = files["unet/openvino_model.bin"]["size"] / 1e6
         total_mb = sum(file["size"] for file in files.values()) / 1e6
@@ -55,16 +58,16 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def checkpoint_of(model: str) -> Path:
-    folder = Path("artifacts/checkpoints") / model
+    folder = layout.checkpoint(model)
     manifest.read(folder, rerun=f"download@{model}")
     return folder
 
 
 def _check_role(checkpoint: Path, index: dict, role: str) -> None:
-    found = "refiner" if tracing.time_ids(checkpoint) == 5 else "base"
+    found = "refiner" if traceable.time_ids(checkpoint) == 5 else "base"
     if found != role or components.role(index) != role:
         raise ValueError(
-            f"model role is {role!r}, but {checkpoint} has {tracing.time_ids(checkpoint)} time ids and "
+            f"model role is {role!r}, but {checkpoint} has {traceable.time_ids(checkpoint)} time ids and "
             f"requires_aesthetics_score {bool(index.get('requires_aesthetics_score'))}: that is a {found}"
         )
 

@@ -8,31 +8,32 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from stages.lib import budget, config, fitting, machine, sizes, usage
-from stages.lib.budget import FP16, INT8, INT8_WEIGHTS, Need
+from stages.files import layout
+from stages.machine import budget, description, fitting, memory, sizes, usage
+from stages.machine.budget import Need
+from stages.machine.memory import FP16, INT8, INT8_WEIGHTS
+from stages.measurement.reference import POINTS
+from stages.settings import composing, config
 
 READS = ("model", "calibration", "quantization", "benchmark", "device")
 DEFAULT = ("family=hub",)
-CHECKPOINTS = Path("artifacts/checkpoints")
 STAGES = ("download", "export", "calibrate", "quantize", "benchmark")
 HEADS = ("model", "parameters", "disk", "memory", *STAGES, "all")
-POINTS = 6  # UNet inputs of each prompt that a benchmark predicts once more
 
 
 def needs(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, Need]:
     """Need by stage of one model; `known`: sizes of all selected models."""
     model, found = settings.models[key], known[key]
-    asked = budget.request(model.sampler, settings.device)
+    asked = memory.request(model.sampler, settings.device)
     base = known.get(model.base) if model.role == "refiner" else None
     drawn = [found] if base is None else [base, found]
-    choices = {budget.recording_unet(settings.calibration.unet, one, asked) for one in drawn}
+    choices = {memory.recording_unet(settings.calibration.unet, one, asked) for one in drawn}
     unet = INT8_WEIGHTS if INT8_WEIGHTS in choices else FP16
     counts = settings.calibration.prompts, model.sampler.steps, settings.calibration.steps_per_prompt
     samples = settings.calibration.prompts * min(settings.calibration.steps_per_prompt, model.sampler.steps)
-    stored = tuple(one for one in (FP16, INT8) if budget.in_turn_gb(found, asked, one) <= fitting.free_gb()) or (INT8,)
+    stored = tuple(one for one in (FP16, INT8) if memory.in_turn_gb(found, asked, one) <= fitting.free_gb()) or (INT8,)
     steps = settings.benchmark.steps or model.sampler.steps
     pictures = settings.benchmark.prompts * len(model.tasks) + settings.benchmark.warmup
     points = settings.benchmark.repetitions + POINTS * settings.benchmark.prompts
@@ -67,24 +68,24 @@ def line(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> list[str]:
 def notes(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> list[str]:
     """What will be done otherwise than on a large machine, or cannot be done."""
     model, found = settings.models[key], known[key]
-    asked, said = budget.request(model.sampler, settings.device), []
-    whole, free = budget.SHARE * machine.memory_gb(), fitting.free_gb()
+    asked, said = memory.request(model.sampler, settings.device), []
+    whole, free = memory.SHARE * description.memory_gb(), fitting.free_gb()
     for stage, need in needs(key, settings, known).items():
         foretold = usage.corrected(stage, key, need)
-        if foretold.memory_gb > machine.available_memory_gb():
+        if foretold.memory_gb > description.available_memory_gb():
             said.append(f"{stage} does not fit: it needs {foretold.memory_gb:.1f} GB")
-    if budget.recording_unet(settings.calibration.unet, found, asked) == INT8_WEIGHTS:
+    if memory.recording_unet(settings.calibration.unet, found, asked) == INT8_WEIGHTS:
         said.append("calibrates with a UNet of INT8 weights")
-    fp16, exact = (budget.in_turn_gb(found, request) for request in (asked, replace(asked, floats="f32")))
+    fp16, exact = (memory.in_turn_gb(found, request) for request in (asked, replace(asked, floats="f32")))
     if fp16 > free:
         said.append(f"FP16 is not run: it needs {fp16:.1f} GB")
     elif exact > free:
         said.append(f"fidelity against FP16 in {asked.floats}: float32 needs {exact:.1f} GB")
-    if fp16 <= free < budget.together_gb(found, asked):
+    if fp16 <= free < memory.together_gb(found, asked):
         said.append("FP16's parts are loaded in turn")
     if asked.tiles:
         said.append("pictures are decoded in tiles")
-    if budget.decoding_gb(asked) > whole:
+    if memory.decoding_gb(asked) > whole:
         said.append("pictures cannot be decoded")
     return said
 
@@ -104,11 +105,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="as in `dvc exp run -S key=value`")
     given = parser.parse_args(argv).overrides
     with config.main_guard():
-        settings = config.composed(READS, [*DEFAULT, *given])
+        settings = composing.composed(READS, [*DEFAULT, *given])
         known = {key: sizes_of(key, model) for key, model in settings.models.items()}
         usable = {key: found for key, found in known.items() if "unet" in found}
-        memory = f"{machine.memory_gb():.1f} GB of memory ({machine.available_memory_gb():.1f} free)"
-        print(f"{machine.cores()} cores, {memory}, floats in {budget.floats(settings.device)}\n")
+        has = f"{description.memory_gb():.1f} GB of memory ({description.available_memory_gb():.1f} free)"
+        print(f"{description.cores()} cores, {has}, floats in {memory.floats(settings.device)}\n")
         print(table([list(HEADS), *(line(key, settings, usable) for key in usable)]))
         said = {key: "; ".join(notes(key, settings, usable)) for key in usable}
         said |= {key: "sizes are known after the download" for key in known if key not in usable}
@@ -116,7 +117,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def sizes_of(key: str, model: Any) -> sizes.Sizes:
-    return sizes.of_checkpoint(CHECKPOINTS / key) or sizes.of_source(model.source)
+    return sizes.of_checkpoint(layout.checkpoint(key)) or sizes.of_source(model.source)
 
 
 if __name__ == "__main__":

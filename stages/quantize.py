@@ -11,30 +11,34 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.lib import budget, config, ir, manifest, recorder, schemes, sizes, usage
+from stages.calibration import shards
+from stages.files import layout, manifest, placing
+from stages.ir import anatomy, runtime
+from stages.machine import budget, memory, sizes, usage
+from stages.quantization import schemes
+from stages.settings import config
+from stages.settings.schema import LATENT_PX, NEEDS_SAMPLES
 
 if TYPE_CHECKING:
-    from stages.lib.config import Quantization
+    from stages.settings.schema import Quantization
 
 READS = ("quantization",)
-IR, CALIBRATION = Path("artifacts/ir"), Path("artifacts/calibration")
-LATENT_PX = 8  # pixels of a picture that one position of a latent stands for, in all of the family
 UNET = Path("unet/openvino_model.xml")
 
 
 def quantize(model: str, settings: Quantization, root: Path = Path(".")) -> dict:
     """Write artifacts/ir/<model>/<settings.name> and return its manifest."""
-    source, target = root / "artifacts/ir" / model / "fp16", root / "artifacts/ir" / model / settings.name
+    source, target = root / layout.ir(model, layout.FP16), root / layout.ir(model, settings.name)
     _check_name(settings.name)
     before = manifest.verify(source, rerun=f"export@{model}")
-    samples = _samples(root / "artifacts/calibration" / model, model, settings)
+    samples = _samples(root / layout.calibration(model), model, settings)
     inputs = {"ir": manifest.digest(source)} | ({"calibration": manifest.digest(samples.folder)} if samples else {})
     described = config.as_dict(settings)
     key = manifest.key("quantize", inputs, described)
-    with manifest.unfinished(target, key) as kept, manifest.whole(target) as folder:
+    with placing.unfinished(target, key) as kept, placing.whole(target) as folder:
         for name in before["files"]:
             if Path(name) not in (UNET, UNET.with_suffix(".bin")):
-                manifest.link(source / name, folder / name)
+                placing.link(source / name, folder / name)
         schemes.quantize_unet(source / UNET, folder / UNET, settings, samples or (), kept)
         facts = _facts(source / UNET, folder / UNET) | manifest.origin(before)
         facts |= {"precision": settings.name, "scheme": settings.scheme, "samples": len(samples or ())}
@@ -45,7 +49,8 @@ def main(argv: list[str] | None = None) -> None:
     with config.main_guard():
         model, overrides = config.arguments("quantize", argv)
         settings = config.load(READS, model, overrides).quantization
-        with usage.recorded("quantize", model, need(model, settings), IR / model, scheme=settings.scheme):
+        target = layout.ir(model, settings.name)
+        with usage.recorded("quantize", model, need(model, settings), target, scheme=settings.scheme):
             facts = quantize(model, settings)["facts"]
         print(
             f"quantize {model}: UNet weights {facts['unet_fp16_mb']:.2f} -> {facts['unet_mb']:.2f} MB "
@@ -55,14 +60,14 @@ def main(argv: list[str] | None = None) -> None:
 
 def need(model: str, settings: Quantization) -> budget.Need:
     """What the UNet and the samples ask for."""
-    manifest.read(IR / model / "fp16", rerun=f"export@{model}")
-    found = sizes.of_ir(IR / model / "fp16")
-    if not schemes.SCHEMES[settings.scheme].needs_samples:
+    manifest.read(layout.ir(model, layout.FP16), rerun=f"export@{model}")
+    found = sizes.of_ir(layout.ir(model, layout.FP16))
+    if settings.scheme not in NEEDS_SAMPLES:
         return budget.compress(found)
-    calibration = CALIBRATION / model
+    calibration = layout.calibration(model)
     recorded = manifest.read(calibration, rerun=f"calibrate@{model}")["facts"]["samples"]
-    shape = next(recorder.load_samples(calibration, 1))["sample"].shape  # batch, channels, height, width
-    asked = budget.Request(LATENT_PX * shape[-1], shape[0], "f32")
+    shape = next(shards.load_samples(calibration, 1))["sample"].shape  # batch, channels, height, width
+    asked = memory.Request(LATENT_PX * shape[-1], shape[0], "f32")
     return budget.quantize(found, asked, min(settings.samples, recorded), settings.scheme)
 
 
@@ -75,15 +80,15 @@ class _Samples:
     def __len__(self) -> int:
         return self.count
 
-    def __iter__(self) -> Iterator[recorder.Sample]:
+    def __iter__(self) -> Iterator[runtime.Inputs]:
         from tqdm import tqdm
 
-        samples = recorder.load_samples(self.folder, self.count)
+        samples = shards.load_samples(self.folder, self.count)
         return iter(tqdm(samples, total=self.count, desc="quantize", unit="sample", disable=None, leave=False))
 
 
 def _samples(folder: Path, model: str, settings: Quantization) -> _Samples | None:
-    if not schemes.SCHEMES[settings.scheme].needs_samples:
+    if settings.scheme not in NEEDS_SAMPLES:
         return None
     if settings.samples < 1:
         raise ValueError(f"quantization.samples must be >= 1 for scheme {settings.scheme!r}, got {settings.samples}")
@@ -92,19 +97,19 @@ def _samples(folder: Path, model: str, settings: Quantization) -> _Samples | Non
 
 
 def _facts(before: Path, after: Path) -> dict:
-    sizes = ir.weights_mb(before), ir.weights_mb(after)
+    float_mb, mb = anatomy.weights_mb(before), anatomy.weights_mb(after)
     return {
-        "operations": ir.count_operations(ir.read(after)),
-        "unet_fp16_mb": sizes[0],
-        "unet_mb": sizes[1],
-        "unet_size_ratio": round(sizes[1] / sizes[0], 4),
-        "unet_graph_mb": ir.graph_mb(after),
+        "operations": anatomy.count_operations(runtime.read(after)),
+        "unet_fp16_mb": float_mb,
+        "unet_mb": mb,
+        "unet_size_ratio": round(mb / float_mb, 4),
+        "unet_graph_mb": anatomy.graph_mb(after),
     }
 
 
 def _check_name(name: str) -> None:
-    if name == "fp16" or Path(name).name != name or name.startswith("."):
-        raise ValueError(f"quantization.name must be a folder name other than 'fp16', got {name!r}")
+    if name == layout.FP16 or Path(name).name != name or name.startswith("."):
+        raise ValueError(f"quantization.name must be a folder name other than '{layout.FP16}', got {name!r}")
 
 
 if __name__ == "__main__":

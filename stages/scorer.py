@@ -9,30 +9,33 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages.lib import checkpoints, clip, components, config, manifest
+from stages.checkpoints import components, repository, weights
+from stages.files import layout, manifest, placing
+from stages.measurement import clip
+from stages.settings import config, schema
 
 READS = ("clip",)
 NEEDED = ("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")
 
 
-def scorer(settings: config.Clip, root: Path = Path(".")) -> dict:
+def scorer(settings: schema.Clip, root: Path = Path(".")) -> dict:
     """Write artifacts/scorer and return its manifest; its facts are empty where there is no scorer."""
     taken, facts = {}, {}
-    with manifest.whole(root / "artifacts/scorer") as folder:
+    with placing.whole(root / layout.SCORER) as folder:
         if settings.kind != "none":
-            taken = fetch(settings, folder, root / "artifacts/revisions/scorer.json")
+            taken = fetch(settings, folder, root / layout.revisions("scorer"))
             facts = {"title": settings.title, "licence": settings.licence}
         return manifest.write(folder, stage="scorer", inputs=taken, settings=config.as_dict(settings), facts=facts)
 
 
-def fetch(settings: config.Clip, folder: Path, record: Path) -> dict[str, str]:
+def fetch(settings: schema.Clip, folder: Path, record: Path) -> dict[str, str]:
     """Fill `folder` with a model that loads and return the SHA-256 of every file taken, by repository and name."""
-    repository = checkpoints.Repository(settings.kind, settings.repo, settings.revision, record)
-    taken = repository.place(select, folder, variant=None)
+    source = repository.Repository(settings.kind, settings.repo, settings.revision, record)
+    taken = source.place(select, folder, variant=None)
     found = components.read_json(folder / "config.json").get("model_type")
     if found != "clip":
         raise ValueError(f"{settings.repo}: config.json describes {found!r}, allowed: 'clip'")
-    checkpoints.check_weights(folder)
+    weights.check_weights(folder)
     clip.load(folder)  # here, rather than after hours of a benchmark
     return taken
 
@@ -42,8 +45,8 @@ def select(names: list[str]) -> list[str]:
     missing = [name for name in NEEDED if name not in names]
     if missing:
         raise ValueError(f"{missing[0]} is missing: a CLIP model as transformers saves it is wanted")
-    wanted = {*NEEDED, *components.TOKENIZER_FILES, *checkpoints.NOTICES}
-    return sorted(wanted.intersection(names)) + checkpoints.select_weights(names, "", "model", None)
+    wanted = {*NEEDED, *components.TOKENIZER_FILES, *repository.NOTICES}
+    return sorted(wanted.intersection(names)) + repository.select_weights(names, "", "model", None)
 
 
 def main(argv: list[str] | None = None) -> None:

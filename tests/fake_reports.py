@@ -12,6 +12,8 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFilter
 
+from stages.measurement import metrics
+
 SIZE = 64
 LICENCE = "CC-BY-SA-4.0"
 SCENES = [
@@ -66,7 +68,9 @@ def machine() -> dict[str, Any]:
 
 def fake_model(folder: Path, key: str, after: str) -> None:
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    (folder / "metrics.json").write_text(json.dumps(metrics(key, after), indent=1))
+    made = record(key, after)
+    (folder / "record.json").write_text(json.dumps(made, indent=1))
+    (folder / "metrics.json").write_text(json.dumps(metrics.metrics(made), indent=1))
     entries = [entry for task in tasks(key) for entry in fake_pictures(folder / "images", key, task, after)]
     (folder / "images/images.json").write_text(json.dumps(entries, indent=1))
 
@@ -127,7 +131,7 @@ def latency(median: float) -> dict[str, Any]:
     return {"median": median, "p90": median * 1.06, "min": median * 0.97, "n": 3, "raw": [median] * 3}
 
 
-def metrics(key: str, after: str) -> dict[str, Any]:
+def record(key: str, after: str) -> dict[str, Any]:
     title, steps, guidance, size_mb, step_s = MODELS[key]
     noise = {"load": 1.4, "others": 0.12 if "vegart" in key else 0.02, "steal": 0.01, "flagged": "vegart" in key}
     precisions = {

@@ -13,12 +13,13 @@ import yaml
 from PIL import Image
 
 from stages import benchmark as stage
-from stages.lib import budget, clip, config, figures, footprint, manifest, peak, tasks
-from stages.lib import machine as this_machine
-from stages.lib.config import Clip
-from stages.lib.prompts import Prompt
-from stages.machine import machine
+from stages.describe import describe
+from stages.files import manifest
+from stages.machine import description, memory
+from stages.measurement import clip, footprint, peak, turns
 from stages.scorer import scorer
+from stages.settings import config
+from stages.settings.schema import Clip
 from tests.tiny import SIZE_PX
 from tests.tiny_ir import CPU, tiny_int8, tiny_root, tiny_scorer
 
@@ -46,8 +47,8 @@ def finished(tmp_path_factory):
         patch.chdir(folder)
         patch.setattr(peak, "SIDE", 64)
         patch.setattr(peak, "ENOUGH_S", 0.01)
-        patch.setattr(stage, "SHORT_S", 0.05)
-        machine()
+        patch.setattr(turns, "SHORT_S", 0.05)
+        describe()
         metrics = {"base": stage.benchmark(config.load(stage.READS, "base", []))}
         patch.setattr(footprint, "measure", lambda *_: {"load_s": 1.0, "peak_rss_mb": 100.0})  # base's alone are real
         metrics |= {key: stage.benchmark(config.load(stage.READS, key, [])) for key in ("refiner", "lcm")}
@@ -58,7 +59,7 @@ def finished(tmp_path_factory):
 def folder(tmp_path, monkeypatch):
     """A folder in which everything is ready for the benchmark, its IR folders copied so that they may be broken."""
     monkeypatch.chdir(prepare(tmp_path, share=False))
-    machine()
+    describe()
     return tmp_path
 
 
@@ -74,7 +75,7 @@ def prepare(folder: Path, share: bool = True) -> Path:
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     template = next(iter(params["model"].values()))
     params["model"] = {key: model_settings(template, key) for key in MODELS}
-    params["prompts"]["file"] = str(REPOSITORY / "stages/data/prompts/emoji.jsonl")
+    params["prompts"]["file"] = str(REPOSITORY / "stages/prompts/emoji.jsonl")
     params["benchmark"] |= {"prompts": 2, "repetitions": 2, "warmup": 1}
     params["device"] |= {"inference_precision": "f32", "dynamic_quantization_group_size": 0}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
@@ -84,13 +85,13 @@ def prepare(folder: Path, share: bool = True) -> Path:
 def model_settings(template: dict, key: str) -> dict:
     settings = copy.deepcopy(template) | {"role": "base", "base": "base" if key == "refiner" else key} | MODELS[key]
     settings["sampler"] |= {"scheduler": "EulerDiscreteScheduler", "guidance": 5.0, "steps": 5, "size": SIZE_PX}
-    settings["sampler"] |= SAMPLERS.get(key, {})
+    settings["sampler"] |= SAMPLERS.get(key, {}) | {"high_noise_fraction": 0.8 if key == "refiner" else None}
     return settings
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_figure_of_the_schema_is_in_the_file(finished, model):
-    written = json.loads((finished.folder / "reports/benchmark" / model / "metrics.json").read_text())
+    written = json.loads((finished.folder / "reports/benchmark" / model / "record.json").read_text())
     assert written == json.loads(json.dumps(finished.metrics[model]))
     assert list(written["precisions"]) == ["fp16", "int8"]
     for row in written["precisions"].values():
@@ -137,32 +138,6 @@ def test_clip_scores_the_pictures_of_the_main_task_that_were_written(finished, m
         cosines = np.sum(pictures * texts, 1) / np.linalg.norm(pictures, axis=1) / np.linalg.norm(texts, axis=1)
         assert row["clip_score"] == pytest.approx(100 * cosines.mean(), abs=0.01)
         assert -1 <= row["clip_similarity"] <= 1
-
-
-class Stub:
-    """A CLIP that sees a grey level as an angle in degrees, and reads it from a text."""
-
-    def picture_features(self, pictures):
-        return self.text_features([picture.getpixel((0, 0))[0] for picture in pictures])
-
-    def text_features(self, texts):
-        angles = np.radians([float(text) for text in texts])
-        return 7 * np.stack([np.cos(angles), np.sin(angles)], 1)
-
-
-def test_clip_figures_are_as_computed_by_hand():
-    def runs(task, *levels):
-        jobs = [tasks.Job(task, Prompt(f"p{text}", text), 1, None, {}) for text in ("0", "60")]
-        pictures = [Image.new("RGB", (4, 4), (level,) * 3) for level in levels]
-        return [tasks.Run(*pair, [], 5, 1.0) for pair in zip(jobs, pictures, strict=True)]
-
-    reference = figures.Reference("float32", runs("text-to-image", 0, 90), [], [])
-    rows = {"fp16": {}, "int8": {}}
-    others = runs("image-to-image", 180, 180)
-    mine = {"fp16": runs("text-to-image", 0, 90) + others, "int8": others + runs("text-to-image", 60, 60)}
-    figures.add_clip_figures(rows, reference, mine, Stub())
-    assert rows["fp16"] == {"clip_score": 93.3, "clip_similarity": 1.0}  # (cos 0 + cos 30) / 2
-    assert rows["int8"] == {"clip_score": 75.0, "clip_similarity": 0.683}  # (cos 60 + cos 0), (cos 60 + cos 30) / 2
 
 
 def test_each_model_runs_its_own_tasks(finished):
@@ -224,11 +199,11 @@ def test_the_bench_draws_what_an_untouched_pipeline_draws(finished):
     import torch
     from optimum.intel import OVStableDiffusionXLPipeline
 
-    from stages.lib import ir
+    from stages.ir import runtime
 
     images = finished.folder / "reports/benchmark/base/images"
     entry = next(e for e in json.loads((images / "images.json").read_text()) if e["precision"] == "int8")
-    plain = OVStableDiffusionXLPipeline.from_pretrained(tiny_int8("base"), ov_config=ir.device_config(CPU, False))
+    plain = OVStableDiffusionXLPipeline.from_pretrained(tiny_int8("base"), ov_config=runtime.device_config(CPU, False))
     plain.set_progress_bar_config(disable=True)
     settings = {"num_inference_steps": 5, "guidance_scale": 5.0, "height": SIZE_PX, "width": SIZE_PX}
     generator = torch.Generator().manual_seed(entry["seed"])
@@ -238,9 +213,9 @@ def test_the_bench_draws_what_an_untouched_pipeline_draws(finished):
 
 def short_of_memory(patch: pytest.MonkeyPatch, free_gb: float) -> None:
     """As if the UNets took 4 GB in FP16 and 1 GB in INT8, parts never fitted side by side, and so much was free."""
-    patch.setattr(budget, "in_turn_gb", lambda found, asked, stored="fp16": {"fp16": 4.0, "int8": 1.0}[stored])
-    patch.setattr(budget, "room_gb", lambda: 0.0)
-    patch.setattr(this_machine, "available_memory_gb", lambda: free_gb)
+    patch.setattr(memory, "in_turn_gb", lambda found, asked, stored="fp16": {"fp16": 4.0, "int8": 1.0}[stored])
+    patch.setattr(memory, "room_gb", lambda: 0.0)
+    patch.setattr(description, "available_memory_gb", lambda: free_gb)
 
 
 def test_a_precision_that_memory_does_not_hold_is_left_out_with_the_reason(folder, monkeypatch):
@@ -248,8 +223,7 @@ def test_a_precision_that_memory_does_not_hold_is_left_out_with_the_reason(folde
     metrics = stage.benchmark(config.load(stage.READS, "base", []))
     before, after = metrics["precisions"]["fp16"], metrics["precisions"]["int8"]
     assert (
-        before["skipped"]
-        == "not run: needs 4.0 GB of memory, 1.4 of " + f"{this_machine.memory_gb():.1f} GB can be had"
+        before["skipped"] == "not run: needs 4.0 GB of memory, 1.4 of " + f"{description.memory_gb():.1f} GB can be had"
     )
     assert before["unet_size_mb"] > after["unet_size_mb"] > 0, "sizes are known all the same"
     assert before["unet_step_s"] is None and set(before) == set(after)
@@ -279,7 +253,7 @@ def test_a_machine_that_holds_nothing_is_told_so(folder, monkeypatch):
 
 def test_a_refiner_gets_its_bases_latents_where_memory_is_short(folder, monkeypatch):
     short_of_memory(monkeypatch, free_gb=1.5)
-    monkeypatch.setattr(budget, "recording_unet", lambda *_: budget.INT8_WEIGHTS)
+    monkeypatch.setattr(memory, "recording_unet", lambda *_: memory.INT8_WEIGHTS)
     metrics = stage.benchmark(config.load(stage.READS, "refiner", []))
     assert metrics["precisions"]["fp16"]["skipped"] and metrics["precisions"]["int8"]["skipped"] is None
     assert not list((folder / "artifacts/ir/refiner").glob(".*")), "the base's INT8 weights are gone"
@@ -288,13 +262,13 @@ def test_a_refiner_gets_its_bases_latents_where_memory_is_short(folder, monkeypa
 def test_another_machines_description_is_refused(folder):
     described = json.loads(Path("reports/machine.json").read_text())
     Path("reports/machine.json").write_text(json.dumps(described | {"id": "elsewhere"}))
-    with pytest.raises(ValueError, match="describes machine elsewhere, .*: run 'dvc repro machine'"):
+    with pytest.raises(ValueError, match="describes machine elsewhere, .*: run 'dvc repro describe'"):
         stage.benchmark(config.load(stage.READS, "base", []))
 
 
 def test_a_machine_without_description_is_told_what_to_run(folder):
     Path("reports/machine.json").unlink()
-    with pytest.raises(FileNotFoundError, match="run 'dvc repro machine' first"):
+    with pytest.raises(FileNotFoundError, match="run 'dvc repro describe' first"):
         stage.benchmark(config.load(stage.READS, "base", []))
 
 
@@ -342,44 +316,7 @@ def test_a_model_that_computes_nonsense_is_named_with_precision_and_seed(folder)
         stage.benchmark(config.load(stage.READS, "base", []))
 
 
-def test_a_black_or_constant_picture_is_an_error():
-    job = tasks.Job("text-to-image", Prompt("eval-1", "a dog"), 11, None, {})
-    for colour, flaw in ((0, "black"), (90, "constant")):
-        run = tasks.Run(job, Image.new("RGB", (16, 16), (colour,) * 3), [np.ones((1, 4, 8, 8))], 5, 1.0)
-        with pytest.raises(ValueError, match=f"mini int8 drew a picture that is {flaw} .*seed 11, prompt 'eval-1'"):
-            tasks.require_picture(run, "mini", "int8")
-
-
-def test_points_are_spread_over_the_whole_trajectory():
-    assert stage.spread([1, 2, 3, 4, 5], 3) == [1, 3, 5]
-    assert stage.spread([1, 2], 6) == [1, 2]
-
-
 def test_a_part_that_does_not_load_says_why(folder):
     Path("artifacts/ir/base/fp16/unet/openvino_model.bin").write_bytes(b"")
     with pytest.raises(ValueError, match="artifacts/ir/base/fp16 does not load"):
         footprint.measure(Path("artifacts/ir/base/fp16"), {"unet": {}}, config.as_dict(CPU))
-
-
-def test_peak_memory_is_read_from_the_process_itself(tmp_path):
-    status = tmp_path / "status"
-    status.write_text("Name:\tpython\nVmPeak:\t  9000 kB\nVmHWM:\t  1000000 kB\n")
-    assert footprint.peak_rss_mb(status) == 1024.0
-    assert footprint.peak_rss_mb(tmp_path / "absent") is None
-
-
-def test_the_peak_is_measured_at_the_precision_that_is_executed(monkeypatch):
-    from stages.lib import ir
-
-    monkeypatch.setattr(peak, "SIDE", 64)
-    assert set(ir.executed_precisions(ir.compile(peak._chain(True), CPU))) <= {"i8", "u8"}
-    assert set(ir.executed_precisions(ir.compile(peak._chain(False), CPU))) == {"f32"}
-    assert all(gops > 0 for gops in peak.peak_gops(CPU).values())
-
-
-def test_work_is_twice_the_multiply_accumulates_over_the_time(monkeypatch):
-    monkeypatch.setattr(figures.irs, "read", lambda path: None)
-    monkeypatch.setattr(figures.irs, "multiply_accumulates", lambda model, shapes: 5_000_000)
-    measured = {"unet_step_s": {"median": 0.001}, "executed_precisions": {"u8": 9, "f32": 1}, "executed_int8": 9}
-    found = figures.work_figures(measured, Path("."), {}, {"float": 20.0, "int8": 40.0})
-    assert found == {"unet_gops": 10.0, "unet_share_of_peak": 0.25}

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 from stages.calibrate import calibrate
-from stages.lib import budget, manifest, recorder
-from stages.lib.config import Calibration, Model, Prompts, Settings
+from stages.calibration import shards
+from stages.files import manifest
+from stages.ir import runtime
+from stages.machine import memory
+from stages.settings.schema import Calibration, Model, Prompts, Settings
 from tests.tiny_ir import CPU, part, sampler, tiny_ir
 
-PROMPTS = Path("stages/data/prompts/emoji.jsonl").resolve()
+PROMPTS = Path("stages/prompts/emoji.jsonl").resolve()
 COUNT = 3
 
 
@@ -48,8 +51,8 @@ def root(tmp_path: Path) -> Path:
     return make_root(tmp_path, "base")
 
 
-def recorded(root: Path, model: str) -> list[recorder.Sample]:
-    return list(recorder.load_samples(root / "artifacts/calibration" / model, 99))
+def recorded(root: Path, model: str) -> list[runtime.Inputs]:
+    return list(shards.load_samples(root / "artifacts/calibration" / model, 99))
 
 
 def test_a_base_is_recorded_with_its_guidance_at_its_own_steps(root: Path) -> None:
@@ -81,16 +84,17 @@ def test_a_refiner_is_recorded_at_the_last_steps_on_its_bases_latents(tmp_path: 
 KILLED = """
 import os, signal
 from pathlib import Path
-from stages.lib import recorder
+from stages.calibration import shards
+from stages.ir import runtime
 from tests.test_calibrate import calibrate, settings
-save, saved = recorder.save_shard, []
+save, saved = shards.save_shard, []
 def save_and_die(path, *rest):
     save(path, *rest)
     saved.append(path)
     if len(saved) == 2:
         path.with_name("00002.partial").write_bytes(b"half")
         os.kill(os.getpid(), signal.SIGKILL)
-recorder.save_shard = save_and_die
+shards.save_shard = save_and_die
 calibrate(settings(), Path({root!r}))
 """
 
@@ -101,8 +105,8 @@ def test_a_killed_run_goes_on_after_its_last_whole_shard(tmp_path: Path, monkeyp
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not (killed / "artifacts/calibration/base").exists()
-    saved, save = [], recorder.save_shard
-    monkeypatch.setattr(recorder, "save_shard", lambda path, *rest: saved.append(path.name) or save(path, *rest))
+    saved, save = [], shards.save_shard
+    monkeypatch.setattr(shards, "save_shard", lambda path, *rest: saved.append(path.name) or save(path, *rest))
     calibrate(settings(), killed)
     assert saved == ["00002.safetensors"]
     calibrate(settings(), undisturbed)
@@ -112,7 +116,7 @@ def test_a_killed_run_goes_on_after_its_last_whole_shard(tmp_path: Path, monkeyp
 
 
 def test_shards_of_other_settings_are_not_used(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    saved, save = [], recorder.save_shard
+    saved, save = [], shards.save_shard
 
     def fail_at_the_second(path: Path, *rest) -> None:
         if saved:
@@ -121,15 +125,15 @@ def test_shards_of_other_settings_are_not_used(root: Path, monkeypatch: pytest.M
         save(path, *rest)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(recorder, "save_shard", fail_at_the_second)
+        patch.setattr(shards, "save_shard", fail_at_the_second)
         calibrate(settings(seed=0), root)
-    monkeypatch.setattr(recorder, "save_shard", lambda path, *rest: saved.append(path.name) or save(path, *rest))
+    monkeypatch.setattr(shards, "save_shard", lambda path, *rest: saved.append(path.name) or save(path, *rest))
     calibrate(settings(seed=1), root)
     assert len(saved) == 1 + COUNT
 
 
 def test_two_runs_at_once_do_not_mix(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "save_shard", lambda *_: calibrate(settings(), root))
+    monkeypatch.setattr(shards, "save_shard", lambda *_: calibrate(settings(), root))
     with pytest.raises(ValueError, match="another run is making .*artifacts/calibration/base"):
         calibrate(settings(), root)
 
@@ -149,8 +153,8 @@ def test_where_memory_is_short_the_recorded_unet_has_int8_weights(
     """Nearly the same inputs, with one part in memory at a time; what was chosen is in the manifest and in the key."""
     plain, light = (make_root(tmp_path / name, "base", "refiner") for name in ("plain", "light"))
     calibrate(settings(), plain)
-    monkeypatch.setattr(budget, "recording_unet", lambda choice, *_: budget.INT8_WEIGHTS)
-    monkeypatch.setattr(budget, "room_gb", lambda: 0.0)
+    monkeypatch.setattr(memory, "recording_unet", lambda choice, *_: memory.INT8_WEIGHTS)
+    monkeypatch.setattr(memory, "room_gb", lambda: 0.0)
     facts = calibrate(settings(), light)["facts"]
     assert facts["unet"] == "int8-weights"
     for expected, found in zip(recorded(plain, "base"), recorded(light, "base"), strict=True):

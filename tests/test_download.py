@@ -13,10 +13,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from stages import download as stage
+from stages.checkpoints import components, repository
+from stages.checkpoints.hub import cached_bytes
+from stages.checkpoints.weights import check_weights
 from stages.download import download
-from stages.lib import checkpoints, components, manifest
-from stages.lib.config import LoraSource, Source, SwapSource
-from stages.lib.hub import cached_bytes
+from stages.files import disk, manifest
+from stages.settings.schema import LoraSource, Source, SwapSource
 from tests.hub_server import HubServer
 from tests.tiny import KINDS, tiny_checkpoint, tiny_vae
 
@@ -217,25 +219,25 @@ def test_a_link_out_of_the_folder_is_refused(copy, tmp_path):
 
 def test_a_variant_is_chosen_and_gets_the_plain_name():
     names = [f"unet/diffusion_pytorch_model{variant}.safetensors" for variant in ("", ".fp16")]
-    assert checkpoints.select_weights(names, "unet/", "diffusion_pytorch_model", "fp16") == [names[1]]
-    assert checkpoints.plain_name(names[1], "fp16") == names[0]
+    assert repository.select_weights(names, "unet/", "diffusion_pytorch_model", "fp16") == [names[1]]
+    assert repository.plain_name(names[1], "fp16") == names[0]
     with pytest.raises(ValueError, match="variant must match one of .*fp16.safetensors"):
-        checkpoints.select_weights(names, "unet/", "diffusion_pytorch_model", "bf16")
+        repository.select_weights(names, "unet/", "diffusion_pytorch_model", "bf16")
 
 
 def test_shards_are_taken_with_their_index_and_keep_the_names_it_uses():
     shards = [f"unet/diffusion_pytorch_model.fp16-0000{number}-of-00002.safetensors" for number in (1, 2)]
     index = "unet/diffusion_pytorch_model.safetensors.index.fp16.json"
-    assert checkpoints.select_weights([*shards, index], "unet/", "diffusion_pytorch_model", "fp16") == [index, *shards]
-    assert checkpoints.plain_name(index, "fp16") == "unet/diffusion_pytorch_model.safetensors.index.json"
-    assert checkpoints.plain_name(shards[0], "fp16") == shards[0]
+    assert repository.select_weights([*shards, index], "unet/", "diffusion_pytorch_model", "fp16") == [index, *shards]
+    assert repository.plain_name(index, "fp16") == "unet/diffusion_pytorch_model.safetensors.index.json"
+    assert repository.plain_name(shards[0], "fp16") == shards[0]
 
 
 def test_an_index_of_shards_that_leads_out_of_its_folder_is_refused(copy):
     index = {"weight_map": {"conv_in.bias": "../vae/diffusion_pytorch_model.safetensors"}}
     (copy / "unet/diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(ValueError, match="is refused"):
-        checkpoints.check_weights(copy)
+        check_weights(copy)
 
 
 # A Hub on the loopback
@@ -287,14 +289,14 @@ def test_a_second_run_fetches_nothing_again_and_works_without_the_hub(hub, tmp_p
 
 
 def test_a_full_disk_refuses_what_is_not_in_the_cache_and_nothing_else(hub, tmp_path, monkeypatch):
-    free = manifest.free_bytes
-    monkeypatch.setattr(manifest, "free_bytes", lambda target: 0 if "cache" in target.parts else free(target))
+    free = disk.free_bytes
+    monkeypatch.setattr(disk, "free_bytes", lambda target: 0 if "cache" in target.parts else free(target))
     with pytest.raises(ValueError, match=r"cache needs 0.00 GB of disk, 0.00 GB are free there"):
         download("tiny", from_hub(), "x", tmp_path)
     assert not hub.fetched(UNET.replace(".s", ".fp16.s"))
-    monkeypatch.setattr(manifest, "free_bytes", free)
+    monkeypatch.setattr(disk, "free_bytes", free)
     download("tiny", from_hub(), "x", tmp_path)
-    monkeypatch.setattr(manifest, "free_bytes", lambda _: 0)
+    monkeypatch.setattr(disk, "free_bytes", lambda _: 0)
     download("tiny", from_hub(), "x", tmp_path)
 
 
@@ -307,7 +309,7 @@ def test_what_the_cache_holds_is_counted_once(hub, tmp_path):
 
 def test_the_need_of_disk_is_less_by_what_the_cache_holds(hub, monkeypatch):
     source = from_hub(architecture="vega")
-    monkeypatch.setattr("stages.lib.hub.cached_bytes", lambda repos: 1e9)
+    monkeypatch.setattr("stages.checkpoints.hub.cached_bytes", lambda repos: 1e9)
     whole = stage._need(from_hub(kind="synthetic", architecture="vega")).disk_gb
     assert stage._need(source).disk_gb == pytest.approx(whole - 1)
 

@@ -55,8 +55,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def metrics(clone: Path) -> dict:
-    return json.loads((clone / "reports/benchmark/mini-vega/metrics.json").read_text())
+def record(clone: Path) -> dict:
+    return json.loads((clone / "reports/benchmark/mini-vega/record.json").read_text())
 
 
 def test_only_the_selected_model_is_run(clone: Path) -> None:
@@ -64,18 +64,18 @@ def test_only_the_selected_model_is_run(clone: Path) -> None:
 
 
 def test_the_settings_of_the_command_line_reach_the_result(clone: Path) -> None:
-    assert metrics(clone)["executed_steps"] == 20
+    assert record(clone)["executed_steps"] == 20
 
 
 def test_int8_is_executed_and_halves_the_unet(clone: Path) -> None:
-    before, after = (metrics(clone)["precisions"][name] for name in ("fp16", "int8"))
+    before, after = (record(clone)["precisions"][name] for name in ("fp16", "int8"))
     assert after["executed_int8"] > 0
     assert after["int8_operations"] > 0 == before["int8_operations"]
     assert after["unet_size_mb"] <= 0.55 * before["unet_size_mb"]
 
 
 def test_int8_predicts_nearly_the_same_noise(clone: Path) -> None:
-    assert metrics(clone)["precisions"]["int8"]["sqnr_db"] > 20
+    assert record(clone)["precisions"]["int8"]["sqnr_db"] > 20
 
 
 def test_pictures_stand_on_the_background_that_the_prompt_asks_for(clone: Path) -> None:
@@ -96,7 +96,7 @@ def test_pictures_stand_on_the_background_that_the_prompt_asks_for(clone: Path) 
 def test_mini_clip_reads_the_prompts_subjects_out_of_the_pictures(clone: Path) -> None:
     """Against the captions of every subject on the picture's background, in its style."""
     from miniatures import emoji
-    from stages.lib import clip
+    from stages.measurement import clip
 
     model = clip.load(clone / "artifacts/scorer")
     place = {emoji.caption(*combination): combination for combination in emoji.combinations()}
@@ -112,8 +112,8 @@ def test_mini_clip_reads_the_prompts_subjects_out_of_the_pictures(clone: Path) -
 
 
 def test_pictures_are_scored_by_mini_clip(clone: Path) -> None:
-    assert metrics(clone)["clip_model"]["title"] == "mini-CLIP"
-    before, after = (metrics(clone)["precisions"][name] for name in ("fp16", "int8"))
+    assert record(clone)["clip_model"]["title"] == "mini-CLIP"
+    before, after = (record(clone)["precisions"][name] for name in ("fp16", "int8"))
     assert abs(before["clip_score"] - after["clip_score"]) < 3
     assert after["clip_similarity"] > 0.9
 

@@ -11,8 +11,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from stages import export as stage
+from stages.checkpoints import components
 from stages.export import export
-from stages.lib import components, manifest
+from stages.files import manifest
 from tests.tiny import SIZE_PX, TOKENS, tiny_checkpoint
 from tests.tiny_ir import tiny_ir, tiny_root
 

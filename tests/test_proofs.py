@@ -11,7 +11,7 @@ import pytest
 
 from proofs import __main__ as page
 from proofs import layers, limit, steps
-from stages.lib import ir
+from stages.ir import runtime
 from tests.tiny_ir import tiny_int8, tiny_ir
 
 HOLD = "held = bytearray({mb}_000_000); held[::4096] = b'1' * len(held[::4096]); import time; time.sleep(0.6)"
@@ -48,7 +48,7 @@ def test_time_is_added_up_by_kind_of_layer() -> None:
 
 
 def test_a_step_is_profiled_layer_by_layer() -> None:
-    inputs = steps.random_inputs(ir.read(tiny_ir("base") / "unet/openvino_model.xml"))
+    inputs = steps.random_inputs(runtime.read(tiny_ir("base") / "unet/openvino_model.xml"))
     found = layers.measure(tiny_int8("base"), inputs)
     assert found["convolutions"] > 0 and found["linear layers"] > 0 and found["norms"] > 0
 

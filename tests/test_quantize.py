@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from stages.calibrate import calibrate
-from stages.lib import ir, manifest, pipelines
+from stages.files import manifest
+from stages.generation import drawing, pipelines
+from stages.ir import anatomy, runtime
 from stages.quantize import quantize
 from tests import test_calibrate
-from tests.test_schemes import settings as scheme_settings
+from tests.quantization.test_schemes import settings as scheme_settings
 from tests.tiny_ir import CPU, sampler, tiny_ir
 
 
@@ -40,13 +42,13 @@ def test_the_manifest_tells_what_was_done(root: Path) -> None:
 
 
 def test_int8_is_executed(root: Path) -> None:
-    executed = ir.executed_precisions(ir.compile(int8(root) / "unet/openvino_model.xml", CPU))
+    executed = anatomy.executed_precisions(runtime.compile(int8(root) / "unet/openvino_model.xml", CPU))
     assert executed["i8"] > sum(executed.values()) / 2
 
 
 def test_the_folder_draws_a_picture_as_the_float_one_does(root: Path) -> None:
     pipeline = pipelines.load(int8(root), "text-to-image", sampler(), CPU)
-    assert pipelines.generate(pipeline, "red", sampler(), 0).size == (32, 32)
+    assert drawing.generate(pipeline, "red", sampler(), 0).size == (32, 32)
 
 
 def test_all_but_the_unet_is_linked_and_the_float_unet_is_untouched(root: Path) -> None:

@@ -8,9 +8,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from stages import scorer as stage
-from stages.lib import clip, manifest
-from stages.lib.config import Clip
+from stages.files import manifest
+from stages.measurement import clip
 from stages.scorer import scorer
+from stages.settings.schema import Clip
 from tests.hub_server import HubServer
 from tests.tiny import tiny_checkpoint
 

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from stages.lib.config import Clip, Device, Sampler
+from stages.settings.schema import Clip, Device, Sampler
 from tests.tiny import SIZE_PX, tiny_checkpoint
 
 
@@ -26,14 +26,15 @@ CPU = part(Device, name="CPU", threads=0, inference_precision="f32", dynamic_qua
 
 
 def sampler(scheduler: str = "EulerDiscreteScheduler", steps: int = 3, guidance: float = 5.0) -> Sampler:
-    return part(Sampler, scheduler=scheduler, steps=steps, guidance=guidance, size=SIZE_PX, negative_prompt="")
+    how = {"size": SIZE_PX, "negative_prompt": "", "high_noise_fraction": 0.8}  # of a refiner; bases do not read it
+    return part(Sampler, scheduler=scheduler, steps=steps, guidance=guidance, **how)
 
 
 @functools.cache
 def tiny_root() -> Path:
     """A root folder with artifacts/ir/<base | refiner | lcm | tiny-vae>/fp16."""
     from stages.export import export
-    from stages.lib import manifest
+    from stages.files import manifest
 
     root = Path(tempfile.mkdtemp(prefix="tiny-ir-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
@@ -48,16 +49,17 @@ def tiny_root() -> Path:
 
 def _swap(root: Path, model: str, folder: str, kind: str) -> None:
     """The pipeline of `base` with another UNet or VAE, which alone is converted anew."""
+    from stages.checkpoints import assembling, components
     from stages.export import convert
-    from stages.lib import checkpoints, components, manifest
-    from stages.lib.config import Source, SwapSource
+    from stages.files import manifest
+    from stages.settings.schema import Source, SwapSource
 
     checkpoint, target = root / "artifacts/checkpoints" / model, root / "artifacts/ir" / model / "fp16"
     swap = SwapSource(str(tiny_checkpoint(root / kind, kind)), None, None, None)
     parts = {"unet": None, "vae": None, "lora": None, folder: swap}
     source = Source("local", None, str(root / "artifacts/checkpoints/base"), None, None, **parts)
     checkpoint.mkdir()
-    checkpoints.assemble(source, checkpoint, root / "record.json")
+    assembling.assemble(source, checkpoint, root / "record.json")
     changed = [component for component in components.COMPONENTS if component.folder == folder]
     names = [component.name for component in changed]
     shutil.copytree(root / "artifacts/ir/base/fp16", target, ignore=shutil.ignore_patterns(*names))
@@ -77,14 +79,15 @@ def tiny_int8(model: str) -> Path:
     import nncf
     import openvino as ov
 
-    from stages.lib import manifest, pipelines, recorder
+    from stages.files import manifest
+    from stages.generation import drawing, pipelines, recording
 
     source, target = tiny_ir(model), tiny_root() / "artifacts/ir" / model / "int8"
     shutil.copytree(source, target)
     task, given = ("two-stage", _half_finished()) if model == "refiner" else ("text-to-image", {})
     pipeline = pipelines.load(source, task, sampler(), CPU)
-    with recorder.recording(pipeline, lambda step: True) as points:
-        pipelines.generate(pipeline, "red", sampler(), 0, **given)
+    with recording.recording(pipeline, lambda step: True) as points:
+        drawing.generate(pipeline, "red", sampler(), 0, **given)
     unet = nncf.quantize(
         ov.Core().read_model(source / "unet/openvino_model.xml"), nncf.Dataset(points), subset_size=len(points)
     )

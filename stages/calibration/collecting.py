@@ -1,0 +1,98 @@
+"""UNet inputs collected while a model draws prompts at its own steps, guidance and size; nothing is decoded.
+
+Consumes IR folders (a refiner: its base's too) and prompts; produces one shard per prompt. What has a shard already is
+not drawn again, so that a killed run goes on with the same result. Chooses steps evenly out of the whole schedule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stages.calibration import shards
+from stages.generation import drawing, pipelines, recording
+from stages.generation.residency import Room
+from stages.ir import runtime
+from stages.prompts import sets
+from stages.prompts.sets import Prompt
+
+if TYPE_CHECKING:
+    from stages.settings.schema import Sampler, Settings
+
+FIRST_SEED = 1_000_000  # away from the benchmark's: no image is drawn from a noise that was calibrated on
+
+
+def collect(settings: Settings, folders: dict[str, Path], chosen: list[Prompt], target: Path, room: Room) -> int:
+    """Write the shards that `target` lacks; returns how many of all prompts the tokenizer cuts short.
+
+    `folders`: {"ir": the model's own}, and of a refiner {"base": its base's}.
+    """
+    sampler, device = settings.model.sampler, settings.device
+    missing = [number for number in range(len(chosen)) if not shards.shard_path(target, number).is_file()]
+    starts = _starts(folders["base"], settings, chosen, missing, room) if "base" in folders else {}
+    task = "two-stage" if "base" in folders else "text-to-image"
+    pipeline = pipelines.load(folders["ir"], task, sampler, device, room=room)
+    for number, encoded in _encoded(pipeline, chosen, missing, sampler, "calibrate"):
+        samples = _record_prompt(pipeline, settings, encoded, (number, len(chosen)), starts.get(number))
+        shards.save_shard(shards.shard_path(target, number), samples, {"prompt": chosen[number].id})
+    return sets.count_truncated(chosen, pipeline.tokenizer_2)
+
+
+def choose_steps(total: int, count: int, turn: int, turns: int, seed: int = 0) -> list[int]:
+    """`count` of `total` steps, one in each of `count` equal stretches; `turns` prompts sweep their stretch evenly.
+
+    >>> [choose_steps(8, 2, turn, 4) for turn in range(4)]
+    [[2, 6], [0, 4], [1, 5], [3, 7]]
+    """
+    count = min(count, total)
+    order = np.random.default_rng(seed).permutation(turns)
+    place = (order[turn] + 0.5) / turns  # of this prompt within each stretch
+    return [int((stretch + place) * total / count) for stretch in range(count)]
+
+
+def _record_prompt(
+    pipeline: Any, settings: Settings, encoded: drawing.Encoded, turn: tuple[int, int], start: Any
+) -> list[runtime.Inputs]:
+    """The chosen steps of one prompt, the n-th of so many. Inputs of all its steps are held for a moment."""
+    sampler = settings.model.sampler
+    handed_over = {} if start is None else {"image": start, "denoising_start": sampler.high_noise_fraction}
+    with recording.recording(pipeline, keep=lambda step: True) as samples:
+        drawing.generate(pipeline, encoded, sampler, _seed(settings, turn[0]), output="latent", **handed_over)
+    count, how = settings.calibration.steps_per_prompt, settings.calibration.seed
+    return [samples[step] for step in choose_steps(len(samples), count, *turn, seed=how)]
+
+
+def _starts(base: Path, settings: Settings, chosen: list[Prompt], missing: list[int], room: Room) -> dict[int, Any]:
+    """The base's unfinished latents for every missing prompt; the base is out of memory before the refiner comes in."""
+    if not missing:
+        return {}
+    sampler = settings.model.sampler
+    pipeline = pipelines.load(base, "text-to-image", sampler, settings.device, room=room)
+    how: Any = {"output": "latent", "denoising_end": sampler.high_noise_fraction}
+    starts = {
+        number: drawing.generate(pipeline, encoded, sampler, _seed(settings, number), **how)
+        for number, encoded in _encoded(pipeline, chosen, missing, sampler, "base latents")
+    }
+    room.clear()
+    return starts
+
+
+def _encoded(
+    pipeline: Any, chosen: list[Prompt], missing: list[int], sampler: Sampler, what: str
+) -> Iterator[tuple[int, drawing.Encoded]]:
+    """Numbers of the missing prompts with their embeddings, which are all made before the UNet is loaded."""
+    encoded = drawing.encode_ahead(pipeline, [chosen[number].text for number in missing], sampler)
+    yield from zip(_with_bar(missing, what), encoded, strict=True)
+
+
+def _seed(settings: Settings, number: int) -> int:
+    return FIRST_SEED * (settings.calibration.seed + 1) + number
+
+
+def _with_bar(numbers: list[int], what: str) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(numbers, desc=what, unit="prompt", disable=None, leave=False)

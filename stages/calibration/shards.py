@@ -1,0 +1,69 @@
+"""Recorded UNet inputs on disk: one file per prompt, each whole or absent, read one at a time.
+
+Consumes samples, or a folder of shards; produces the one out of the other. Chooses samples evenly.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from stages.ir.runtime import Inputs
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    return folder / f"{number:05d}.safetensors"
+
+
+def save_shard(path: Path, samples: list[Inputs], notes: dict[str, str]) -> None:
+    """Write the samples of one prompt, whole or not at all."""
+    from safetensors.numpy import save_file
+
+    tensors = {f"{number:03d}/{name}": value for number, sample in enumerate(samples) for name, value in sample.items()}
+    partial = path.with_suffix(".partial")
+    save_file({name: tensors[name].copy(order="C") for name in sorted(tensors)}, partial, metadata=notes)
+    os.replace(partial, path)
+
+
+def load_shard(path: Path) -> list[Inputs]:
+    from safetensors.numpy import load_file
+
+    samples: dict[str, Inputs] = {}
+    for key, value in sorted(load_file(path).items()):
+        number, name = key.split("/", 1)
+        samples.setdefault(number, {})[name] = value
+    return list(samples.values())
+
+
+def load_samples(folder: Path, count: int) -> Iterator[Inputs]:
+    """`count` samples of a folder of shards, evenly out of all of them, one shard in memory at a time.
+
+    Fewer than there are: one of every shard before a second of any, and neighbours give different steps.
+    """
+    shards = sorted(folder.glob("*.safetensors"))
+    chosen = _spread([count_samples(path) for path in shards], count)
+    for number, path in enumerate(shards):
+        wanted = sorted(sample for shard, sample in chosen if shard == number)
+        if wanted:
+            samples = load_shard(path)
+            yield from (samples[sample] for sample in wanted)
+
+
+def _spread(sizes: list[int], count: int) -> list[tuple[int, int]]:
+    """(shard, sample) pairs; shard n begins with its n-th sample.
+
+    >>> _spread([2, 2, 2], 4)
+    [(0, 0), (1, 1), (2, 0), (0, 1)]
+    """
+    rounds = range(max(sizes, default=0))
+    pairs = [(shard, (shard + turn) % size) for turn in rounds for shard, size in enumerate(sizes) if turn < size]
+    return pairs[:count]
+
+
+def count_samples(path: Path) -> int:
+    """How many samples a shard holds, without reading them."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        return len({key.split("/", 1)[0] for key in file.keys()})

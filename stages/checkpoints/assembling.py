@@ -1,0 +1,84 @@
+"""One plain diffusers checkpoint out of whatever a model's source names: a folder or a repository, with its UNet
+or VAE swapped or a LoRA fused where the source says so, or an architecture to be filled with random weights.
+
+Consumes a `Source`; produces folders of configurations, tokenizers and safetensors that were looked into: allowed
+classes, whole files, finite numbers. Pickles are never opened.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.checkpoints import components, lora, synthetic
+from stages.checkpoints.repository import Repository, select_pipeline, select_weights
+from stages.checkpoints.weights import check_weights
+from stages.files import placing
+
+if TYPE_CHECKING:
+    from stages.settings.schema import Source, SwapSource
+
+
+def assemble(source: Source, folder: Path, record: Path) -> dict[str, str]:
+    """Fill `folder` with the checkpoint and return the SHA-256 of every file taken, by repository and name."""
+    if source.kind == "synthetic":
+        taken = synthetic.build(source.architecture, folder)
+        components.read_index(folder)
+        return taken
+    repository = Repository(source.kind, source.repo, source.revision, record)
+    taken = repository.place(lambda names: select_pipeline(names, source.variant), folder, source.variant)
+    for part, swap in (("unet", source.unet), ("vae", source.vae)):
+        if swap is not None:
+            taken |= _swap(source.kind, part, swap, folder, record)
+    components.read_index(folder)
+    check_weights(folder)
+    if source.lora is not None:
+        taken |= lora.fuse(source.kind, source.lora, folder, record)
+        check_weights(folder / "unet")
+    return taken
+
+
+def _swap(kind: str, part: str, swap: SwapSource, folder: Path, record: Path) -> dict[str, str]:
+    """Put what `swap` names in the place of the pipeline's own `part`, a key of components.STEMS, and of its class."""
+    prefix = f"{swap.subfolder}/" if swap.subfolder else ""
+
+    def select(names: list[str]) -> list[str]:
+        if f"{prefix}config.json" not in names:
+            raise ValueError(f"{swap.repo} has no {prefix}config.json: source.{part} must name a {part}'s folder")
+        return [f"{prefix}config.json", *select_weights(names, prefix, components.STEMS[part], swap.variant)]
+
+    own = components.read_json(folder / part / "config.json")
+    shutil.rmtree(folder / part)
+    taken = Repository(kind, swap.repo, swap.revision, record).place(select, folder / part, swap.variant, prefix)
+    found = components.read_json(folder / part / "config.json")
+    allowed = [name for _, name in components.CLASSES[part]]
+    if found.get("_class_name") not in allowed:
+        raise ValueError(
+            f"{swap.repo}: {prefix}config.json describes {found.get('_class_name')!r}, allowed: {str(allowed)[1:-1]}"
+        )
+    if part == "vae":
+        _check_same_latents(own, found, swap.repo)
+    _enter(folder / components.INDEX, part, found["_class_name"])
+    return taken
+
+
+def _check_same_latents(own: dict[str, Any], found: dict[str, Any], repo: str) -> None:
+    """The UNet was trained on latents of one shape; that they mean the same cannot be seen from a configuration."""
+    has, wanted = (
+        (config.get("latent_channels"), 2 ** (len(config.get("block_out_channels", [])) - 1))
+        for config in (components.vae_config(found), components.vae_config(own))
+    )
+    if has != wanted:
+        raise ValueError(
+            f"{repo}: its latents have {has[0]} channels and {has[1]} pixels a side, "
+            f"the pipeline's have {wanted[0]} and {wanted[1]}: source.vae must fit the UNet"
+        )
+
+
+def _enter(path: Path, part: str, class_name: str) -> None:
+    """Name the class in the index, which stays as it is where it names it already."""
+    index = components.read_json(path)
+    if index.get(part) != ["diffusers", class_name]:
+        placing.write_text(path, json.dumps({**index, part: ["diffusers", class_name]}, indent=2) + "\n")

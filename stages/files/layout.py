@@ -1,0 +1,35 @@
+"""Where things lie: the folders of the project by model and precision, each named in one place.
+
+Consumes keys; produces paths relative to the project's root, as dvc.yaml declares them. Looks at no disk.
+"""
+
+from pathlib import Path
+
+FP16 = "fp16"  # the precision that every other one is made of and compared with
+SCORER = Path("artifacts/scorer")
+REPORTS = Path("reports")
+BENCHMARKS = REPORTS / "benchmark"
+MACHINE = REPORTS / "machine.json"
+README = Path("README.md")
+
+
+def checkpoint(model: str) -> Path:
+    return Path("artifacts/checkpoints") / model
+
+
+def revisions(model: str) -> Path:
+    """Commits that names of revisions stood for, and the hashes of all files: a record that belongs in git."""
+    return Path("artifacts/revisions") / f"{model}.json"
+
+
+def ir(model: str, precision: str) -> Path:
+    """`ir("vega", "int8")` is artifacts/ir/vega/int8."""
+    return Path("artifacts/ir") / model / precision
+
+
+def calibration(model: str) -> Path:
+    return Path("artifacts/calibration") / model
+
+
+def benchmark(model: str) -> Path:
+    return BENCHMARKS / model

@@ -1,0 +1,162 @@
+"""The manifest of a folder: SHA-256 and size of every file, tool versions, and a key made of the inputs and settings.
+
+Consumes a folder that a stage has filled; produces `manifest.json`, its last file, and checks the others against it
+later. No timestamps: equal inputs give equal bytes. Does not know what the files mean.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from pathlib import Path, PurePosixPath
+
+NAME = "manifest.json"
+HASHERS = 4
+SHARED_BYTES = 100_000  # smaller files are not worth a link
+TOOLS = ("diffusers", "nncf", "openvino", "openvino-tokenizers", "optimum-intel", "torch", "transformers")
+
+
+def write(
+    folder: Path,
+    *,
+    stage: str,
+    inputs: dict[str, str],
+    settings: dict,
+    facts: dict | None = None,
+    beside: Iterable[Path] = (),
+) -> dict:
+    """Describe `folder` in its `manifest.json`: `inputs` are digests by name, `facts` whatever readers should know.
+
+    Large files that folders `beside` it hold too, by their manifests, become hard links to those.
+    """
+    files = _described(folder, _names(folder))
+    _share(folder, files, beside)
+    manifest = {
+        "stage": stage,
+        "key": key(stage, inputs, settings),
+        "inputs": inputs,
+        "settings": settings,
+        "facts": facts or {},
+        "tools": {tool: version(tool) for tool in TOOLS},
+        "files": files,
+    }
+    (folder / NAME).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    return manifest
+
+
+def _share(folder: Path, files: dict[str, dict], beside: Iterable[Path]) -> None:
+    """Let equal files stand once on the disk: text encoders and VAEs are the same in several models."""
+    known = {entry["sha256"]: path for other in beside for path, entry in _large_files(other)}
+    for name, entry in files.items():
+        twin = known.get(entry["sha256"])
+        if twin is None or entry["size"] < SHARED_BYTES or not twin.is_file() or sha256(twin) != entry["sha256"]:
+            continue
+        partial = folder / f"{name}.partial"
+        try:
+            os.link(twin.resolve(), partial)
+        except OSError:  # another disk, or a file system without hard links
+            continue
+        partial.replace(folder / name)
+
+
+def _large_files(folder: Path) -> list[tuple[Path, dict]]:
+    try:
+        files = json.loads((folder / NAME).read_text())["files"]
+        return [(folder / name, entry) for name, entry in files.items() if entry["size"] >= SHARED_BYTES]
+    except (OSError, ValueError, KeyError, TypeError):  # no whole folder: nothing to share
+        return []
+
+
+def read(folder: Path, *, rerun: str) -> dict:
+    """The manifest alone, its files unchecked."""
+    path = folder / NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: run 'dvc repro {rerun}' first")
+    try:
+        manifest = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}): run 'dvc repro {rerun}'") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise ValueError(f"{path} is not a manifest: run 'dvc repro {rerun}'")
+    return manifest
+
+
+def verify(folder: Path, *, rerun: str) -> dict:
+    """Compare every file's size and SHA-256 with the manifest and return it; `rerun` is the DVC target to name."""
+    manifest = read(folder, rerun=rerun)
+    for name, expected in manifest["files"].items():
+        path = folder / safe_name(name)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing: run 'dvc repro {rerun}'")
+        if size(path) != expected["size"]:
+            raise ValueError(f"{path} has {size(path)} bytes instead of {expected['size']}: run 'dvc repro {rerun}'")
+    for name, found in _described(folder, list(manifest["files"])).items():
+        if found["sha256"] != manifest["files"][name]["sha256"]:
+            raise ValueError(f"{folder / name} has other contents than its manifest says: run 'dvc repro {rerun}'")
+    return manifest
+
+
+def origin(manifest: dict) -> dict:
+    """What every later manifest carries along: that the weights are random, where they are."""
+    return {name: value for name, value in manifest["facts"].items() if name == "random_weights"}
+
+
+def require_publishable(folder: Path, *, rerun: str) -> None:
+    """Refuse to hand on what has random weights; for whatever publishes a folder."""
+    if origin(read(folder, rerun=rerun)).get("random_weights"):
+        raise ValueError(f"{folder} has random weights, for planning alone: it is not to be published")
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 of the folder's manifest: what a later stage records as its input."""
+    path = folder / NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: the stage that writes {folder} has not finished")
+    return sha256(path)
+
+
+def key(stage: str, inputs: dict[str, str], settings: dict) -> str:
+    """A hash that changes whenever the stage would have to be run again for its inputs or settings."""
+    text = json.dumps([stage, inputs, settings], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def safe_name(name: str) -> str:
+    """The relative name itself, refused when it is absolute or climbs out of its folder."""
+    path = PurePosixPath(name)
+    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or ":" in path.parts[0] or "\0" in name:
+        raise ValueError(f"file name {name!r} is refused: only relative names inside the folder are allowed")
+    return name
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def _described(folder: Path, names: list[str]) -> dict[str, dict]:
+    """Hash and size of every file; a large one and small ones side by side, as hashing keeps one core busy."""
+    with ThreadPoolExecutor(HASHERS) as pool:
+        hashes = pool.map(sha256, [folder / name for name in names])
+        return {
+            name: {"sha256": digest, "size": size(folder / name)} for name, digest in zip(names, hashes, strict=True)
+        }
+
+
+def _names(folder: Path) -> list[str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(name for path in files if (name := path.relative_to(folder).as_posix()) != NAME)
+
+
+def version(tool: str) -> str | None:
+    """The installed release of a package, None where it is not installed."""
+    try:
+        return metadata.version(tool)
+    except metadata.PackageNotFoundError:
+        return None

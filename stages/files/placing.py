@@ -1,0 +1,102 @@
+"""Files and folders that are whole or absent: written beside their place and moved there in one step.
+
+Consumes what a stage writes; produces it under its final name, or nothing. What a killed process left is swept by the
+next, but for what it meant to go on from. Looks into no file.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole(target: Path) -> Iterator[Path]:
+    """A temporary folder beside `target` that takes its place when the block succeeds and disappears when it fails."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(target)
+    folder, lock = _locked_folder(target)
+    try:
+        yield folder
+        _replace(target, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+@contextmanager
+def unfinished(target: Path, key: str) -> Iterator[Path]:
+    """A folder beside `target` for pieces of it, kept when the run dies and found again by a run with the same key."""
+    folder = target.with_name(f".{target.name}.unfinished-{key[:16]}")
+    for stale in set(target.parent.glob(f".{target.name}.unfinished-*")) - {folder}:
+        shutil.rmtree(stale)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield folder
+        shutil.rmtree(folder)
+    except BlockingIOError as error:
+        raise ValueError(f"another run is making {target}: wait for it, or stop it") from error
+    finally:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        os.close(lock)
+
+
+def sweep(target: Path) -> None:
+    """Remove what dead processes left beside `target`: a living one holds the lock of its folder."""
+    for stale in target.parent.glob(f".{target.name}.partial-*"):
+        try:
+            lock = os.open(stale, os.O_RDONLY)
+        except FileNotFoundError:  # another process swept it
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(stale, ignore_errors=True)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(lock)
+
+
+def write_text(path: Path, text: str) -> None:
+    """A small file under its final name only when it is complete; never through a link into a cache."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def link(source: Path, target: Path) -> None:
+    """Hard-link a file, or copy it where the file system cannot."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except FileExistsError:
+        raise
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _locked_folder(target: Path) -> tuple[Path, int]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+        lock = os.open(folder, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.is_dir():  # a sweeping process may have come between mkdtemp and flock
+            folder.chmod(0o755)
+            return folder, lock
+        os.close(lock)
+
+
+def _replace(target: Path, folder: Path) -> None:
+    """Move `folder` to `target`; an older `target` is set aside first, under a name that the next sweep removes."""
+    old = folder.with_name(folder.name + "-old")
+    if target.exists():
+        target.rename(old)
+    folder.rename(target)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,137 @@
+"""A picture drawn by a pipeline, decided by prompt, settings and seed alone; and the steps on the way, one by one.
+
+Consumes a loaded pipeline; produces pictures, latents, embeddings and noise predictions, the same ones that an
+untouched pipeline of optimum-intel makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from stages.settings.schema import Sampler
+
+Encoded = dict[str, Any]  # embeddings of one prompt, as the pipelines take them
+
+
+def initial_latents(pipeline: Any, size: int, seed: int) -> Any:
+    """Unit normal noise of shape (1, 4, size / 8, size / 8): the generator's first draw, whatever the model."""
+    import torch
+
+    return torch.randn(_latents_shape(pipeline, size), generator=torch.Generator().manual_seed(seed))
+
+
+def generate(
+    pipeline: Any,
+    prompt: str | Encoded,
+    sampler: Sampler,
+    seed: int,
+    *,
+    output: str = "pil",
+    steps: int | None = None,
+    image: Any = None,
+    strength: float | None = None,
+    denoising_start: float | None = None,
+    denoising_end: float | None = None,
+    on_step: Callable[[Any], None] | None = None,
+) -> Image.Image | Any:
+    """One picture (`output` "pil") or its latents (1, 4, h, w) ("latent"), decided by prompt, settings and seed.
+
+    `prompt` is a text, or what `encode_ahead` made of one.
+
+    `image` is a picture or latents, for image-to-image pipelines alone: noised as far as `strength` says, or taken as
+    half finished at `denoising_start`. `on_step` is handed the latents after every step. `executed_steps` tells how
+    many steps were run.
+    """
+    import torch
+
+    steps = steps or sampler.steps
+    settings: dict[str, Any] = {"denoising_end": denoising_end, "output_type": output}
+    generator = torch.Generator().manual_seed(seed)
+    if image is None:
+        # Drawn from the generator itself, which the few-step samplers draw their later noise from: as diffusers does.
+        latents = torch.randn(_latents_shape(pipeline, sampler.size), generator=generator)
+        settings |= {"latents": latents, "height": sampler.size, "width": sampler.size}
+    else:
+        settings |= {"image": image, "denoising_start": denoising_start}
+        settings |= {} if strength is None else {"strength": _require_a_step(strength, steps)}
+    if on_step is not None:
+        settings["callback_on_step_end"] = _callback(on_step)
+    result = pipeline(
+        **({"prompt": prompt, **_negative(sampler)} if isinstance(prompt, str) else prompt),
+        num_inference_steps=steps,
+        guidance_scale=sampler.guidance,
+        generator=generator,
+        **settings,
+    )
+    return result.images if output == "latent" else result.images[0]
+
+
+def decode(pipeline: Any, latents: Any) -> Image.Image:
+    """The picture of finished latents (1, 4, h, w), as the pipeline itself makes it at `output` "pil"."""
+    decoded = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor, return_dict=False)[0]
+    return pipeline.image_processor.postprocess(decoded, output_type="pil")[0]
+
+
+def encode_prompt(pipeline: Any, prompt: str, sampler: Sampler) -> Any:
+    """The text encoders' work for one picture: the negative prompt's too, where guidance asks for it."""
+    return pipeline.encode_prompt(
+        prompt=prompt,
+        num_images_per_prompt=1,
+        do_classifier_free_guidance=sampler.guidance > 1 and pipeline.unet.config.time_cond_proj_dim is None,
+        **_negative(sampler),
+    )
+
+
+def encode_ahead(pipeline: Any, prompts: list[str], sampler: Sampler) -> list[Encoded]:
+    """What `generate` takes in place of each prompt, so that text encoders need not stay while UNet steps run."""
+    names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
+    return [
+        {
+            name: tensor.clone()  # OpenVINO writes the next prompt's into the same memory
+            for name, tensor in zip(names, encode_prompt(pipeline, prompt, sampler), strict=True)
+            if tensor is not None
+        }
+        for prompt in prompts
+    ]
+
+
+def _negative(sampler: Sampler) -> dict[str, str | None]:
+    return {"negative_prompt": sampler.negative_prompt or None}
+
+
+def predict(pipeline: Any, inputs: dict[str, Any]) -> Any:
+    """The UNet's noise prediction (n, 4, h, w) for recorded inputs, a copy.
+
+    Shares the inputs' memory as the pipeline itself does: a copying call of the same request would write into the
+    arrays that were shared last.
+    """
+    pipeline.unet.compile()
+    return pipeline.unet.request(inputs, share_inputs=True)[0]
+
+
+def executed_steps(pipeline: Any) -> int:
+    """Steps of the last run: image-to-image runs int(steps x strength) of them."""
+    return pipeline.num_timesteps
+
+
+def _latents_shape(pipeline: Any, size: int) -> tuple[int, int, int, int]:
+    side = size // pipeline.vae_scale_factor
+    return 1, pipeline.unet.config.in_channels, side, side
+
+
+def _callback(on_step: Callable[[Any], None]) -> Callable[..., dict]:
+    def callback(_pipeline: Any, _step: int, _timestep: Any, tensors: dict) -> dict:
+        on_step(tensors["latents"])
+        return {}
+
+    return callback
+
+
+def _require_a_step(strength: float, steps: int) -> float:
+    if int(steps * strength) >= 1:
+        return strength
+    raise ValueError(f"strength {strength} of {steps} steps runs no step: strength x steps must be >= 1")

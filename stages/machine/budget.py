@@ -1,0 +1,130 @@
+"""What a stage will need of this machine (memory, disk, seconds), foretold before it starts.
+
+Consumes sizes of components and what a picture asks of them; corrected by what the same stage took here before
+(stages.machine.usage). Refuses what cannot work, with the reason. Measures nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stages.files import disk
+from stages.machine import description
+from stages.machine.costs import costs
+from stages.machine.memory import (
+    FLOAT_BYTES,
+    FP16,
+    INT8_WEIGHTS,
+    SHARE,
+    UNPACKED_BYTES,
+    Request,
+    batch_of,
+    in_turn_gb,
+    part_gb,
+)
+from stages.machine.sizes import Size, Sizes, total
+from stages.machine.speed import decode_s, step_s
+from stages.settings.schema import LATENT_PX
+
+TOKENS, EMBEDDING = 77, 2048  # of what a UNet is given, at the most
+
+
+@dataclass(frozen=True)
+class Need:
+    """GB of memory and of disk (1e9 bytes), and seconds; None where they depend on something outside.
+
+    `takes_more`: the memory is the least that it works with; it takes what is there to load parts less often.
+    """
+
+    memory_gb: float
+    disk_gb: float
+    seconds: float | None
+    takes_more: bool = False
+
+    def __add__(self, other: Need) -> Need:
+        seconds = None if self.seconds is None or other.seconds is None else self.seconds + other.seconds
+        return Need(max(self.memory_gb, other.memory_gb), self.disk_gb + other.disk_gb, seconds)
+
+
+def download(sizes: Sizes, kind: str) -> Need:
+    billions, known = total(sizes) / 1e9, costs()
+    seconds = {"synthetic": known["process_s"] + known["synthetic_s"] * billions, "local": known["process_s"]}
+    return Need(known["process_gb"], 2 * billions, seconds.get(kind))
+
+
+def export(sizes: Sizes) -> Need:
+    billions, known = total(sizes) / 1e9, costs()
+    memory = known["process_gb"] + UNPACKED_BYTES * known["export_share"] * sizes["unet"].convolution / 1e9
+    return Need(memory, 2 * billions, known["process_s"] + known["export_s"] * billions)
+
+
+def calibrate(
+    sizes: Sizes, asked: Request, unet: str, prompts: int, steps: int, kept: int, base: Sizes | None = None
+) -> Need:
+    """Draws `prompts` in `steps` and keeps so many of each one's inputs; `base`: sizes of the base that a refiner works
+    with, which draws first."""
+    drawing = [sizes] if base is None else [base, sizes]
+    memory = max(in_turn_gb(one, asked, unet) for one in drawing)
+    known, seconds = costs(), 0.0
+    for one in drawing:
+        billions = one["unet"].parameters / 1e9
+        preparing = known["load_s"] + (known["compress_s"] if unet == INT8_WEIGHTS else 0.0)
+        seconds += billions * preparing + prompts * steps * step_s(one["unet"], asked, unet)
+    sample_gb = batch_of(sizes["unet"], asked) * (TOKENS * EMBEDDING + 4 * asked.pixels / LATENT_PX**2) * 4 / 1e9
+    light = sum(one["unet"].parameters for one in drawing) / 1e9 if unet == INT8_WEIGHTS else 0.0
+    return Need(memory, light + prompts * min(steps, kept) * sample_gb, known["process_s"] + seconds, takes_more=True)
+
+
+def compress(sizes: Sizes) -> Need:
+    """Weights alone, without data."""
+    billions, known = sizes["unet"].parameters / 1e9, costs()
+    seconds = known["process_s"] + known["compress_s"] * billions
+    return Need(known["process_gb"] + known["compress_gb"] * billions, 2 * billions, seconds)
+
+
+def quantize(sizes: Sizes, asked: Request, samples: int, scheme: str = "weights_first") -> Need:
+    """Weights first, then ranges of `samples` inputs in float32, with float convolutions; the notebooks' scheme takes
+    all at once."""
+    exact, unet, known = replace(asked, floats="f32"), sizes["unet"], costs()
+    billions = unet.parameters / 1e9
+    linear, wide = unet.parameters - unet.convolution, FLOAT_BYTES[exact.floats]
+    memory = known["process_gb"] + (linear + wide * unet.convolution) / 1e9 + part_gb("unet", Size(0, 0), exact)
+    if scheme == "notebook":
+        memory = known["process_gb"] + known["notebook_gb"] * billions
+    seconds = billions * (known["compress_s"] + known["insert_s"])
+    seconds += samples * known["statistics"] * step_s(unet, exact)
+    return Need(memory, 2 * billions, known["process_s"] + seconds)
+
+
+def benchmark(sizes: Sizes, asked: Request, stored: tuple[str, ...], pictures: int, steps: int, points: int) -> Need:
+    """Draws `pictures` of `steps` in each of the precisions `stored`, and runs a UNet `points` times more.
+
+    The reference, in float32 where memory holds it, draws as many as one precision does.
+    """
+    known, unet = costs(), sizes["unet"]
+    memory = min(in_turn_gb(sizes, asked, one) for one in stored)
+    exact = replace(asked, floats="f32")
+    drawn = [(asked, one) for one in stored]
+    drawn += [(exact, FP16)] if in_turn_gb(sizes, exact) <= SHARE * description.memory_gb() else [drawn[0]]
+    seconds = known["process_s"] + sum(
+        3 * known["load_s"] * unet.parameters / 1e9
+        + pictures * (steps * step_s(unet, how, one) + 2 * decode_s(how))
+        + points * step_s(unet, how, one)
+        for how, one in drawn
+    )
+    return Need(memory, 0.05, seconds, takes_more=True)
+
+
+def require(need: Need, what: str, folder: Path) -> None:
+    """ValueError if this machine cannot do it: the key figure, what is there, and a way out."""
+    free, whole = description.available_memory_gb(), description.memory_gb()
+    if need.memory_gb > free:
+        way = (
+            "close other programs"
+            if need.memory_gb <= SHARE * whole
+            else "`make plan` shows which models and settings fit (sampler.size, calibration.unet=int8-weights)"
+        )
+        free_of = f"{free:.1f} of this machine's {whole:.1f} GB are free"
+        raise ValueError(f"{what} needs {need.memory_gb:.1f} GB of memory, {free_of}: {way}")
+    disk.require_space(folder, round(need.disk_gb * 1e9))

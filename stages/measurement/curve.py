@@ -1,0 +1,51 @@
+"""Fidelity along the schedule: where between noise and picture a quantized UNet is least exact, as a curve.
+
+Consumes timesteps and noise predictions, or a record that holds the curves; produces decibels by timestep, and a CSV
+that DVC draws (`dvc plots show`, `dvc plots diff`).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+
+from stages.files.layout import FP16
+from stages.measurement import fidelity
+
+Curve = list[list[float | None]]  # [timestep, decibels], from noise (999) to picture (0)
+
+
+def sqnr_by_timestep(points: list[dict[str, np.ndarray]], expected: list[np.ndarray], found: list[np.ndarray]) -> Curve:
+    """SQNR pooled over the points of each timestep; points are UNet inputs, whose `timestep` is the same in a batch."""
+    groups: dict[float, list[int]] = defaultdict(list)
+    for number, point in enumerate(points):
+        groups[float(np.ravel(point["timestep"])[0])].append(number)
+    return [
+        [timestep, _pooled([expected[number] for number in chosen], [found[number] for number in chosen])]
+        for timestep, chosen in sorted(groups.items(), reverse=True)
+    ]
+
+
+def sqnr_csv(record: dict[str, Any]) -> str:
+    """Columns timestep, sqnr_db and sqnr_db_fp16; no rows where fidelity was not measured."""
+    rows = [record["precisions"].get(name) or {} for name in (record["quantization"], FP16)]
+    curves = [dict(row.get("sqnr_by_timestep") or []) for row in rows]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["timestep", "sqnr_db", "sqnr_db_fp16"])
+    for timestep in sorted(set().union(*curves)):
+        writer.writerow([f"{timestep:g}", *(_cell(curve.get(timestep)) for curve in curves)])
+    return text.getvalue()
+
+
+def _pooled(expected: list[np.ndarray], found: list[np.ndarray]) -> float | None:
+    value = fidelity.pooled_sqnr_db(expected, found)
+    return None if value is None else round(value, 2)
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"

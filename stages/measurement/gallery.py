@@ -1,0 +1,54 @@
+"""Pictures of a benchmark on disk, with the list that says what each of them is.
+
+Consumes a subject and its runs; produces PNG files and images.json, the last of them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from stages.files import layout, placing
+from stages.measurement import tasks
+from stages.measurement.subject import Subject
+
+
+def write(target: Path, subject: Subject, runs: dict[str, list[tasks.Run]]) -> None:
+    """The folder `target`, whole: every run's picture, a refiner's base's too, and their list."""
+    with placing.whole(target) as folder:
+        entries = [save(folder, subject, run, name) for name, mine in runs.items() for run in mine]
+        entries += base_pictures(folder, subject)
+        (folder / "images.json").write_text(json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
+
+
+def save(folder: Path, subject: Subject, run: tasks.Run, precision: str) -> dict[str, Any]:
+    start = run.job.start or tasks.Start(None)
+    entry = describe(subject, subject.key, precision, run.job.task, run.job.prompt, run.job.seed)
+    run.picture.save(folder / entry["file"])
+    return entry | {"executed_steps": start.steps + run.steps, "seconds": round(start.seconds + run.seconds, 4)}
+
+
+def base_pictures(folder: Path, subject: Subject) -> list[dict[str, Any]]:
+    """What the base alone makes of the same prompts and total steps, to stand beside the two-stage pictures."""
+    entries = []
+    for n, start in enumerate(subject.first_stage.pictures if subject.first_stage else []):
+        seed = subject.settings.benchmark.seed + n
+        base = subject.settings.model.base
+        entry = describe(subject, base, layout.FP16, "text-to-image", subject.prompts[n], seed)
+        start.image.save(folder / entry["file"])
+        entries.append(entry | {"executed_steps": start.steps, "seconds": round(start.seconds, 4)})
+    return entries
+
+
+def describe(subject: Subject, model: str, precision: str, task: str, prompt: Any, seed: int) -> dict[str, Any]:
+    return {
+        "file": f"{task}-{precision}-{prompt.id}.png",
+        "model": model,
+        "precision": precision,
+        "task": task,
+        "prompt": prompt.text,
+        "prompt_id": prompt.id,
+        "seed": seed,
+        "size": subject.settings.model.sampler.size,
+    }

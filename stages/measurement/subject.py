@@ -1,0 +1,127 @@
+"""What a benchmark measures: one model, its settings, the IR folder of each precision, and how they are loaded.
+
+Consumes settings and IR folders; produces a `Subject`, its pipelines and its jobs. Decides what memory holds by
+stages.machine.fitting; measures nothing.
+"""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.files import layout, manifest, placing
+from stages.generation import drawing, pipelines
+from stages.generation.residency import Room
+from stages.machine import fitting, memory, sizes
+from stages.measurement import tasks
+from stages.prompts import sets
+from stages.quantization import schemes
+
+if TYPE_CHECKING:
+    from stages.measurement.reference import Reference
+    from stages.settings.schema import Settings
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Names, settings, and the IR folder of each precision, the one compared against first.
+
+    `skipped`: why a precision is not among the folders; `room`: the memory that all of it shares.
+    """
+
+    key: str
+    settings: Any
+    folders: dict[str, Path]
+    skipped: dict[str, str]
+    prompts: list[Any]
+    steps: int
+    room: Room
+    first_stage: tasks.FirstStage | None = None
+
+    @property
+    def main_task(self) -> str:
+        return "two-stage" if self.settings.model.role == "refiner" else "text-to-image"
+
+    @property
+    def asked(self) -> memory.Request:
+        return memory.request(self.settings.model.sampler, self.settings.device)
+
+    @property
+    def all_tasks(self) -> list[str]:
+        """The model's own, the main one first; where two-stage is among them, both of its ways."""
+        own = set(self.settings.model.tasks) | {self.main_task}
+        own |= {"two-stage-sdedit"} if "two-stage" in own else set()
+        return sorted(own & set(tasks.TASKS), key=lambda task: (task != self.main_task, tasks.TASKS.index(task)))
+
+    def order(self, precision: str) -> int:
+        return [layout.FP16, self.settings.quantization.name].index(precision)
+
+    def runs(self) -> int:
+        """Pictures and other pieces of work, for a progress bar."""
+        return len(self.prompts) * (1 + len(self.folders) * len(self.all_tasks)) + 2 * len(self.folders)
+
+
+def subject(settings: Settings) -> Subject:
+    """The subject of these settings, as far as this machine's memory holds its precisions."""
+    key = settings.model_key
+    folders = {precision: layout.ir(key, precision) for precision in (layout.FP16, settings.quantization.name)}
+    evaluation = sets.load_prompts(settings.prompts, "evaluation", settings.benchmark.prompts)
+    fits, skipped = fitting.which(folders, memory.request(settings.model.sampler, settings.device))
+    return Subject(key, settings, fits, skipped, evaluation, steps_of(settings), Room(memory.room_gb()))
+
+
+def steps_of(settings: Settings) -> int:
+    return settings.benchmark.steps or settings.model.sampler.steps
+
+
+def with_first_stage(subject: Subject) -> Subject:
+    """A refiner's subject with what its base hands over, drawn by the base's FP16 IR with the refiner's settings."""
+    model, settings = subject.settings.model, subject.settings
+    if model.role != "refiner":
+        return subject
+    source = layout.ir(model.base, layout.FP16)
+    unet = memory.recording_unet("auto", sizes.of_ir(source), subject.asked)
+    with placing.unfinished(layout.ir(subject.key, "base"), manifest.digest(source)) as kept:
+        folder = source if unet == memory.FP16 else schemes.light_pipeline(source, kept / "light")
+        base = pipelines.load(folder, "text-to-image", model.sampler, settings.device, room=subject.room)
+        drawing.generate(base, subject.prompts[0].text, model.sampler, settings.benchmark.seed, steps=2)  # warm-up
+        how = model.sampler, subject.steps, settings.benchmark, subject.room.clock
+        stage = tasks.first_stage(base, subject.prompts, *how)
+        del base
+        let_go(subject)
+    return replace(subject, first_stage=stage)
+
+
+def load(subject: Subject, folder: Path, *, reference: bool = False) -> dict[str, Any]:
+    """Pipelines by task on one set of compiled parts."""
+    settings = subject.settings
+    how = {"reference": reference, "room": subject.room}
+    main = pipelines.load(folder, subject.main_task, settings.model.sampler, settings.device, **how)
+    return {subject.main_task: main} | {
+        task: pipelines.also(main, "image-to-image") for task in subject.all_tasks if task != subject.main_task
+    }
+
+
+def let_go(subject: Subject) -> None:
+    """Of everything that is compiled: pipelines hold on to themselves until they are collected."""
+    subject.room.clear()
+    gc.collect()
+
+
+def jobs(subject: Subject, task: str, reference: Reference | None = None) -> list[tasks.Job]:
+    """One per prompt. Image-to-image starts from the base's pictures: a base model's own are the reference's."""
+    starts = None
+    if subject.first_stage is not None:
+        starts = subject.first_stage.starts(task)
+    elif task == "image-to-image":
+        starts = [tasks.Start(run.picture) for run in reference.runs]
+    return tasks.jobs(task, subject.prompts, starts, subject.settings.benchmark, subject.settings.model.sampler)
+
+
+def run(subject: Subject, pipeline: Any, job: tasks.Job, precision: str) -> tasks.Run:
+    """One job's picture; ValueError where it is none."""
+    result = tasks.run(pipeline, job, subject.settings.model.sampler, subject.steps, subject.room.clock)
+    tasks.require_picture(result, subject.key, precision)
+    return result

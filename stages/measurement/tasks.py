@@ -1,0 +1,142 @@
+"""What the benchmark runs: one job is one (task, prompt, seed) and depends on nothing else that runs.
+
+Consumes prompts, and for image-to-image and the two-stage tasks what they start from; produces pictures, latents,
+executed steps and seconds. A job gives the same picture wherever and in whatever order it is run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stages.generation import drawing
+from stages.measurement import fidelity, latency
+
+if TYPE_CHECKING:
+    from stages.prompts.sets import Prompt
+    from stages.settings.schema import Benchmark, Sampler
+
+TASKS = ("text-to-image", "image-to-image", "two-stage", "two-stage-sdedit")
+Clock = Callable[[], float]  # seconds
+SECOND_SEED = 10_000  # apart from the first stage's: the same noise twice would be no noise at all
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a later stage begins with, the steps and seconds that an earlier stage spent on it."""
+
+    image: Any  # picture, or latents (1, 4, h, w)
+    steps: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Job:
+    task: str
+    prompt: Prompt
+    seed: int
+    start: Start | None
+    settings: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Run:
+    job: Job
+    picture: Any
+    latents: list[np.ndarray]  # after every step
+    steps: int  # of this pipeline alone
+    seconds: float
+
+
+def jobs(
+    task: str, prompts: list[Prompt], starts: list[Start] | None, settings: Benchmark, sampler: Sampler
+) -> list[Job]:
+    """One job per prompt, the n-th with seed `settings.seed` + n."""
+    how = {
+        "text-to-image": {},
+        "image-to-image": {"strength": settings.strength},
+        "two-stage": {"denoising_start": sampler.high_noise_fraction},
+        "two-stage-sdedit": {"strength": settings.sdedit_strength},
+    }[task]
+    first = settings.seed + (0 if starts is None else SECOND_SEED)
+    return [
+        Job(task, prompt, first + n, starts[n] if starts is not None else None, how) for n, prompt in enumerate(prompts)
+    ]
+
+
+def run(pipeline: Any, job: Job, sampler: Sampler, steps: int, clock: Clock = time.perf_counter) -> Run:
+    """Draw the picture of one job, timed by `clock`."""
+    latents: list[np.ndarray] = []
+    image = None if job.start is None else job.start.image
+
+    def call() -> Any:
+        return drawing.generate(
+            pipeline,
+            job.prompt.text,
+            sampler,
+            job.seed,
+            steps=steps,
+            image=image,
+            on_step=lambda tensor: latents.append(tensor.numpy().copy()),
+            **job.settings,
+        )
+
+    picture, seconds = latency.stopwatch(call, clock)
+    return Run(job, picture, latents, drawing.executed_steps(pipeline), seconds)
+
+
+def require_picture(run: Run, model: str, precision: str) -> None:
+    """ValueError that names model, precision and seed where a run came to NaN, black or one colour."""
+    flaw = fidelity.flaw(run.latents[-1]) if not np.isfinite(run.latents[-1]).all() else None
+    flaw = flaw or fidelity.flaw(np.asarray(run.picture))
+    if flaw:
+        raise ValueError(
+            f"{model} {precision} drew a picture that is {flaw} ({run.job.task}, seed {run.job.seed}, prompt "
+            f"{run.job.prompt.id!r}): run 'dvc repro -f quantize@{model}', or raise device.inference_precision to f32"
+        )
+
+
+def first_stage(
+    pipeline: Any,
+    prompts: list[Prompt],
+    sampler: Sampler,
+    steps: int,
+    settings: Benchmark,
+    clock: Clock = time.perf_counter,
+) -> FirstStage:
+    """The base's part in the two-stage tasks, for every prompt."""
+    halves, finished, pictures = [], [], []
+    for n, prompt in enumerate(prompts):
+
+        def draw(n: int = n, prompt: Any = prompt, **how: Any) -> Start:
+            latents, seconds = latency.stopwatch(
+                lambda: drawing.generate(
+                    pipeline, prompt.text, sampler, settings.seed + n, steps=steps, output="latent", **how
+                ),
+                clock,
+            )
+            return Start(latents, drawing.executed_steps(pipeline), seconds)
+
+        halves.append(draw(denoising_end=sampler.high_noise_fraction))
+        finished.append(draw())
+        picture, seconds = latency.stopwatch(lambda: drawing.decode(pipeline, finished[-1].image), clock)
+        pictures.append(Start(picture, finished[-1].steps, finished[-1].seconds + seconds))
+    return FirstStage(halves, finished, pictures)
+
+
+@dataclass(frozen=True)
+class FirstStage:
+    """Half-finished latents, finished latents and pictures of the base, one per prompt."""
+
+    halves: list[Start]
+    finished: list[Start]
+    pictures: list[Start]
+
+    def starts(self, task: str) -> list[Start]:
+        if task == "image-to-image":  # the picture is given: what it cost does not count
+            return [Start(start.image) for start in self.pictures]
+        return {"two-stage": self.halves, "two-stage-sdedit": self.finished}[task]

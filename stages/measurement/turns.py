@@ -1,0 +1,98 @@
+"""Every precision measured in turns: whole pictures of every task, and the parts of a pipeline by themselves.
+
+Consumes a subject, its loaded pipelines and the reference; produces runs, seconds, and what loading takes. Makes no
+figures of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from stages.generation import drawing
+from stages.machine import fitting
+from stages.measurement import footprint, latency, tasks
+from stages.measurement import subject as subjects
+from stages.measurement.reference import Reference
+from stages.measurement.subject import Subject
+from stages.settings import config
+
+SHORT_S = 0.6  # short calls are repeated until this much is measured
+CACHED_S = 0.25  # shorter calls are of models so small that caches decide
+
+Loaded = dict[str, dict[str, Any]]  # pipelines by precision and task
+
+
+def interleaved_runs(
+    subject: Subject, loaded: Loaded, reference: Reference, tick: Callable[[], Any]
+) -> dict[str, list[tasks.Run]]:
+    """Every task and prompt by every precision in turn, after warm-up."""
+    runs: dict[str, list[tasks.Run]] = defaultdict(list)
+    for task in subject.all_tasks:
+        todo = subjects.jobs(subject, task, reference)
+        warmup = subject.settings.benchmark.warmup if task == subject.main_task else 1
+        for job in todo[:1] * warmup:
+            for name, pipes in loaded.items():
+                subjects.run(subject, pipes[task], job, name)
+        for job in todo:
+            for name, pipes in loaded.items():
+                runs[name].append(subjects.run(subject, pipes[task], job, name))
+                tick()
+    return dict(runs)
+
+
+def part_times(subject: Subject, loaded: Loaded, reference: Reference) -> dict[str, dict[str, list[float]]]:
+    """Seconds of text encoders, one UNet step and VAE decode, each measured in turns of the precisions."""
+    settings, point = subject.settings.benchmark, reference.points[len(reference.points) // 2]
+    sampler, text = subject.settings.model.sampler, subject.prompts[0].text
+    latents = torch_tensor(reference.runs[0].latents[-1])
+    parts = {
+        "text_encoders_s": lambda pipeline: drawing.encode_prompt(pipeline, text, sampler),
+        "unet_step_s": lambda pipeline: drawing.predict(pipeline, point),
+        "vae_decode_s": lambda pipeline: drawing.decode(pipeline, latents),
+    }
+    times: dict[str, dict[str, list[float]]] = {name: {} for name in loaded}
+    for part, call in parts.items():
+        calls = {
+            name: lambda call=call, pipeline=pipes[subject.main_task]: call(pipeline) for name, pipes in loaded.items()
+        }
+        counts = {"repetitions": settings.repetitions, "warmup": settings.warmup}
+        how = {"at_least_s": SHORT_S, "prime_below_s": CACHED_S, "clock": subject.room.clock}
+        seconds = latency.interleaved(calls, **counts, **how)
+        for name, values in seconds.items():
+            times[name][part] = values
+    return times
+
+
+def footprints(subject: Subject, reference: Reference, tick: Callable[[], Any]) -> dict[str, dict[str, Any]]:
+    """Load time and peak memory of each precision's parts, side by side where memory holds them so."""
+    found, shapes = {}, request_shapes(subject, reference)
+    for name, folder in subject.folders.items():
+        in_turn = not fitting.together(folder, subject.asked)
+        found[name] = footprint.measure(folder, shapes, config.as_dict(subject.settings.device), in_turn)
+        found[name]["parts_in_memory"] = "in turn" if in_turn else "together"
+        tick()
+    return found
+
+
+def request_shapes(subject: Subject, reference: Reference) -> footprint.Shapes:
+    """Shapes of one request to each part, as drawing one picture makes it."""
+    folder, size = next(iter(subject.folders.values())), subject.settings.model.sampler.size
+    latents = list(reference.runs[0].latents[-1].shape)
+    shapes = {"unet": {name: list(array.shape) for name, array in reference.points[0].items()}}
+    shapes |= {"vae_decoder": {"latent_sample": latents}, "vae_encoder": {"sample": [1, 3, size, size]}}
+    for part, tokenizer in (("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2")):
+        if (folder / part).is_dir():
+            tokens = json.loads((folder / tokenizer / "tokenizer_config.json").read_text())["model_max_length"]
+            shapes[part] = {"input_ids": [1, tokens]}
+    return shapes
+
+
+def torch_tensor(array: np.ndarray) -> Any:
+    import torch
+
+    return torch.from_numpy(array)

@@ -1,0 +1,223 @@
+"""Quantization schemes: ways from a UNet in FP16 to a smaller and faster one, each a small function in SCHEMES.
+
+Consumes the IR of a float UNet, recorded inputs where a scheme wants them, and the quantization settings; writes the
+quantized IR. Half-finished work is kept in a folder that the caller gives. What a scheme is for stands in
+conf/quantization. Measures nothing, knows no pipeline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.files import manifest, placing
+from stages.ir import anatomy, runtime, saving, tracing
+from stages.machine import apart
+from stages.quantization import geglu, statistics
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+    from stages.settings.schema import Quantization
+
+Samples = Iterable[dict[str, Any]]  # UNet inputs by name; read more than once
+
+
+# source.xml, target.xml, settings, inputs, folder for what is half finished
+Scheme = Callable[[Path, Path, "Quantization", Samples, Path], None]
+
+
+def quantize_unet(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
+    """Write the IR `target` (.xml, with its .bin beside it) quantized out of `source` in the way `settings` name.
+
+    A run that finds in the folder `kept` what an equal run left there goes on from it. Raises ValueError if `source` is
+    quantized already, or if an ignored pattern or type names no operation.
+    """
+    model = runtime.read(source)
+    require_float(model, source)
+    check_patterns(model, settings.ignored_patterns)
+    check_types(model, settings.ignored_types)
+    del model  # a scheme reads its own: memory is what the large ones lack
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _quiet():
+        SCHEMES[settings.scheme](source, target, settings, samples, kept)
+
+
+def weights_first(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
+    """Weights to INT8, saved; then the activations of that small model: SDXL in 6 GB where one pass takes over 24."""
+    weights = _weights_apart(source, settings, "weights", kept)
+    patterns = settings.ignored_patterns
+    model = _quantize_activations(weights, settings, samples, patterns, kept, original=source)
+    geglu.split(model)
+    _save(model, target)
+
+
+def weights_only(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
+    """Weights alone, without data; the CPU plugin quantizes activations while it runs, unless told otherwise."""
+    _compress_and_save(source, target, settings, [])
+
+
+def hybrid(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
+    """optimum-intel's way: weights of all but the convolutions, then weights and activations of the convolutions."""
+    weights = _weights_apart(source, settings, "weights-but-convolutions", kept, ["Convolution"])
+    matmuls = [f"^{re.escape(name)}$" for name in _weighted_matmuls(runtime.read(weights))]
+    _save(_quantize_activations(weights, settings, samples, [*settings.ignored_patterns, *matmuls], kept), target)
+
+
+def notebook(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
+    """The OpenVINO notebooks' way: weights and activations of the float model at once."""
+    _save(_quantize_activations(source, settings, samples, settings.ignored_patterns, kept=None), target)
+
+
+def none(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
+    """The FP16 IR as it is: compared with itself it shows what the measurement scatters."""
+    for suffix in (".xml", ".bin"):
+        placing.link(source.with_suffix(suffix), target.with_suffix(suffix))
+
+
+SCHEMES: dict[str, Scheme] = {
+    "weights_first": weights_first,
+    "weights_only": weights_only,
+    "hybrid": hybrid,
+    "notebook": notebook,
+    "none": none,
+}
+
+
+def light_pipeline(source: Path, target: Path) -> Path:
+    """The pipeline in `source` with its UNet's weights in INT8, all else linked, as `target`; kept if it is there."""
+    if target.is_dir():
+        return target
+    with placing.whole(target) as folder:
+        for name in manifest.read(source, rerun="export")["files"]:
+            if not name.startswith("unet/openvino_model"):
+                placing.link(source / name, folder / name)
+        unet = folder / "unet" / "openvino_model.xml"
+        apart.run("compressing weights", _compress_and_save, source / "unet" / unet.name, unet, None, [])
+    return target
+
+
+def require_float(model: ov.Model, source: Path) -> None:
+    """Quantizing twice would lose quality silently or fail obscurely."""
+    counts = anatomy.count_operations(model)
+    found = {name: counts[name] for name in ("fake_quantize", "int8_constants", "int4_constants") if counts[name]}
+    if found:
+        raise ValueError(
+            f"{source} is quantized already ({', '.join(f'{count} {name}' for name, count in found.items())}): "
+            "only an FP16 IR can be quantized, run 'dvc repro -f export' for this model"
+        )
+
+
+def check_patterns(model: ov.Model, patterns: list[str]) -> None:
+    """Every pattern of quantization.ignored_patterns must match the beginning of some operation's name, as in NNCF."""
+    names = [operation.get_friendly_name() for operation in model.get_ops()]
+    for pattern in patterns:
+        try:
+            matches = any(re.match(pattern, name) for name in names)
+        except re.error as error:
+            raise ValueError(f"quantization.ignored_patterns: {pattern!r} is not a pattern: {error}") from error
+        if not matches:
+            heavy = [name for name in names if name.endswith(("/Convolution", "/MatMul"))]
+            raise ValueError(
+                f"quantization.ignored_patterns: {pattern!r} matches no operation; they are like {', '.join(heavy[:2])}"
+            )
+
+
+def check_types(model: ov.Model, types: list[str]) -> None:
+    """Every type of quantization.ignored_types must be that of some operation."""
+    present = {operation.get_type_name() for operation in model.get_ops()}
+    for name in types:
+        if name not in present:
+            raise ValueError(
+                f"quantization.ignored_types: no operation of type {name!r}; it has {', '.join(sorted(present))}"
+            )
+
+
+def _weights_apart(source: Path, settings: Quantization, name: str, kept: Path, types: list[str] | None = None) -> Path:
+    """The IR with compressed weights in `kept`, made by a process of its own unless it is there already."""
+    folder = kept / name
+    if not folder.is_dir():
+        with placing.whole(folder) as partial:
+            apart.run("compressing weights", _compress_and_save, source, partial / "weights.xml", settings, types or [])
+    return folder / "weights.xml"
+
+
+def _compress_and_save(source: Path, target: Path, settings: Quantization | None, ignored_types: list[str]) -> None:
+    """Without settings: all weights in INT8, whatever the processor of the pipeline that records with them."""
+    import nncf
+
+    mode = nncf.CompressWeightsMode[(settings and settings.weights or "int8_sym").upper()]
+    grouped = {"ratio": settings.ratio, "group_size": settings.group_size} if mode.name.startswith("INT4") else {}
+    patterns = list(settings.ignored_patterns) if settings else []
+    ignored = nncf.IgnoredScope(patterns=patterns, types=ignored_types)
+    with _quiet():
+        _save(nncf.compress_weights(runtime.read(source), mode=mode, ignored_scope=ignored, **grouped), target)
+
+
+def _quantize_activations(
+    source: Path,
+    settings: Quantization,
+    samples: Samples,
+    ignored: list[str],
+    kept: Path | None,
+    original: Path | None = None,
+) -> ov.Model:
+    """NNCF's post-training quantization; weights that are compressed already stay as they are.
+
+    With a folder for what is unfinished, ranges are collected there, leanly (convolutions with the weights of
+    `original`, if given); without one, as NNCF does it.
+    """
+    import nncf
+
+    model = runtime.read(source)
+    own = {name for port in model.outputs for name in port.get_names()}
+    off = nncf.AdvancedSmoothQuantParameters(convolution=-1, matmul=-1)
+    advanced = nncf.AdvancedQuantizationParameters(
+        overflow_fix=nncf.OverflowFix.DISABLE,  # for processors without VNNI, where 8-bit sums overflow 16 bits
+        disable_bias_correction=not settings.bias_correction,
+        **({} if settings.smooth_quant else {"smooth_quant_alphas": off}),
+    )
+    before = runtime.read(original) if original else None
+    with statistics.lean(kept / "ranges", own, before) if kept else contextlib.nullcontext():
+        return nncf.quantize(
+            model,
+            nncf.Dataset(samples),
+            model_type=nncf.ModelType.TRANSFORMER,
+            subset_size=settings.samples,
+            ignored_scope=nncf.IgnoredScope(patterns=list(ignored), types=list(settings.ignored_types)),
+            advanced_parameters=advanced,
+        )
+
+
+def _weighted_matmuls(model: ov.Model) -> list[str]:
+    """Matrix products with stored weights, unlike those of attention."""
+    matmuls = [operation for operation in model.get_ops() if operation.get_type_name() == "MatMul"]
+    return [operation.get_friendly_name() for operation in matmuls if _is_stored(operation.input_value(1).get_node())]
+
+
+def _is_stored(node: Any) -> bool:
+    """Whether a value is a constant, perhaps decompressed: Multiply(Convert(constant), scale)."""
+    if node.get_type_name() == "Constant":
+        return True
+    inner = node.get_type_name() in ("Convert", "Multiply", "Subtract", "Reshape")
+    return inner and _is_stored(node.input_value(0).get_node())
+
+
+def _save(model: ov.Model, target: Path) -> None:
+    tracing.settle_names(model, "unet")
+    saving.save(model, target)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """NNCF without its log and its progress bars, which it prints to stdout; errors still come through."""
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield

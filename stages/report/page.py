@@ -1,0 +1,172 @@
+"""One page with everything: headline, pictures, comparison, plots, published figures, how it was measured.
+
+Consumes results, grids and plots; produces HTML that requests nothing, with its style and pictures inside. What the
+page says stands in page.html beside it. Reads no benchmark files, draws nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from stages.report import grids, pictures, plots, results, summary
+from stages.report.pictures import Grid
+from stages.report.results import BEFORE, Result
+
+TEMPLATES = Path(__file__).parent
+THUMBNAIL = 208  # pixels: twice what a wide screen shows of one
+PARTS = ("text_encoders_s", "vae_decode_s")
+ABOUT = {
+    "precisions": "Above and below: the same latents, prompt and sampler. What differs is shown amplified.",
+    "two-stage": "The base draws with as many steps alone; hands its unfinished latents to the refiner (an ensemble of "
+    "experts); or finishes, and the refiner starts anew at low strength.",
+    "image-to-image": "Each model starts from the picture above, noised part of the way, with the same prompt.",
+    "few-steps": "Models distilled to need a handful of steps, under the one that they descend from.",
+}
+
+
+def page(found: list[Result], machine: dict[str, Any], shown: dict[str, Grid], drawn: dict[str, str]) -> str:
+    """The whole page. `shown`: grids by name, `drawn`: SVG by name, both in the order of the page."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    environment.filters |= {"thumbnail": lambda picture: pictures.data_uri(picture, THUMBNAIL)}
+    return environment.get_template("page.html").render(
+        style=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
+        headline=summary.headline(found),
+        key_figures=summary.key_figures(found),
+        warnings=summary.warnings(found, machine),
+        columns=summary.columns(found),
+        lines=summary.comparison(found),
+        published=summary.beside_published(found),
+        overview=shown.get("overview"),
+        chapters=chapters(shown),
+        plots=drawn,
+        found=found,
+        before=grids.title(BEFORE),
+        after=grids.title(found[0].after),
+        machine=machine,
+        facts=machine_facts(machine),
+        clip_models=clip_models(found),
+        settings=[setting_row(result) for result in found if not result.missing],
+        records=[(result.title, record(result)) for result in found if not result.missing],
+        miniature=any(result.family == "mini" for result in found),
+    )
+
+
+def chapters(shown: dict[str, Grid]) -> list[tuple[str, str, list[Grid]]]:
+    """(title, explanation, grids): the grids of one kind together."""
+    titles = {
+        "precisions": "Precision by precision",
+        "few-steps": "Few steps",
+        "two-stage": "Two stages",
+        "image-to-image": "Image to image",
+    }
+    told = []
+    for kind, title in titles.items():
+        mine = [grid for name, grid in shown.items() if name.startswith(kind)]
+        told += [(title, ABOUT[kind], mine)] if mine else []
+    return told
+
+
+def draw_plots(found: list[Result]) -> dict[str, str]:
+    """SVG by file name; models without figures are left out."""
+    measured = [result for result in found if not result.missing]
+    after = found[0].after
+    names = (grids.title(BEFORE), grids.title(after))
+
+    def pairs(*path: str) -> list[tuple[str, float | None, float | None]]:
+        return [(result.title, result.figure(BEFORE, *path), result.figure(after, *path)) for result in measured]
+
+    speedups = [
+        (result.title, *(result.figure(after, "speedup_step", part) for part in ("ratio", "low", "high")))
+        for result in measured
+    ]
+    times = [
+        (result.title, grids.title(name), time_parts(result, name)) for result in measured for name in (BEFORE, after)
+    ]
+    drawn = {
+        "size": plots.paired_bars("UNet on disk", names, pairs("unet_size_mb"), summary.in_mb),
+        "time": plots.stacked_bars(
+            "Time of one picture", ["text encoders", "UNet steps", "VAE decode"], times, summary.duration
+        ),
+        "speedup": plots.intervals(
+            "Speed-up of one UNet step", f"{names[0]} time / {names[1]} time, with its 95 % interval", speedups
+        ),
+    }  # fmt: skip
+    fidelity = pairs("sqnr_db")
+    if any(value is not None for _, *pair in fidelity for value in pair):  # random weights have none
+        title = "Noise prediction against float32 (SQNR)"
+        drawn["fidelity"] = plots.paired_bars(title, names, fidelity, summary.in_db)
+    return drawn
+
+
+def time_parts(result: Result, precision: str) -> list[float | None]:
+    """Text encoders, everything between, VAE decode: the three add up to the picture's time.
+
+    The ends are measured apart; where a disturbed machine made them longer than the picture, they share it.
+    """
+    text, decode = (result.figure(precision, name, "median") for name in PARTS)
+    whole, ends = results.image_time(result, precision), (text or 0) + (decode or 0)
+    if whole is None or ends <= whole:
+        return [text, None if whole is None else whole - ends, decode]
+    return [part and part * whole / ends for part in (text, 0.0, decode)]
+
+
+def machine_facts(machine: dict[str, Any]) -> list[tuple[str, str]]:
+    """(name, value) of what stands in reports/machine.json, the most telling first."""
+    known = {
+        "Processor": machine.get("cpu"),
+        "Cores": machine.get("cores"),
+        "Memory": f"{machine['memory_gb']} GB" if machine.get("memory_gb") else None,
+        "Base frequency": f"{machine['base_ghz']} GHz" if machine.get("base_ghz") else None,
+        "Instruction sets": ", ".join(machine.get("instruction_sets") or []),
+        "System": " ".join(str(machine[name]) for name in ("system", "architecture") if machine.get(name)),
+        "Python": machine.get("python"),
+        "Machine": machine.get("id"),
+    }
+    versions = {name: version for name, version in (machine.get("runtimes") or {}).items() if version}
+    return [(name, str(value)) for name, value in (known | versions).items() if value]
+
+
+def clip_models(found: list[Result]) -> list[str]:
+    """`mini-CLIP (CC-BY-SA-4.0)`: what scored the pictures, all of them where results are of different ones."""
+    models = [result.record.get("clip_model") for result in found]
+    return list(dict.fromkeys(f"{model['title']} ({model['licence']})" for model in models if model))
+
+
+def setting_row(result: Result) -> list[str]:
+    """Cells of the settings table."""
+    metrics = result.record
+    hints = [inference_precision(result, name) for name in (BEFORE, result.after)]
+    pixels = (
+        f"{metrics.get('size_px')}, decoded in tiles" if metrics.get("decode") == "tiles" else metrics.get("size_px")
+    )
+    values = [
+        metrics.get("scheduler"), metrics.get("executed_steps"), metrics.get("guidance"), pixels,
+        " / ".join(hints), summary.busy(metrics.get("noise") or {}), result.licence,
+    ]  # fmt: skip
+    return [result.title, *(summary.DASH if value in (None, "") else str(value) for value in values)]
+
+
+def inference_precision(result: Result, precision: str) -> str:
+    """`bfloat16`: what the plugin computes in where nothing is quantized; OpenVINO writes `<Type: 'bfloat16'>`."""
+    hint = (result.value(precision, "effective_properties") or {}).get("INFERENCE_PRECISION_HINT")
+    return str(hint).removeprefix("<Type: '").removesuffix("'>") if hint else summary.DASH
+
+
+def record(result: Result) -> str:
+    """metrics.json to be read: without the raw measurements, null for what is not finite."""
+    return json.dumps(readable(result.record), indent=1, ensure_ascii=False)
+
+
+def readable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: readable(inner) for key, inner in value.items() if key != "raw"}
+    if isinstance(value, list):
+        return [readable(inner) for inner in value]
+    return None if isinstance(value, float) and not results.is_number(value) else value

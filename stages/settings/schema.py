@@ -1,0 +1,198 @@
+"""The shape of the settings: one dataclass for each section of params.yaml, with the types, ranges and choices allowed.
+
+Consumed by stages.settings.checks, which holds params.yaml to it, and handed to stages by stages.settings.config. What
+each field means stands in conf/ next to its value. Holds no values: the only defaults are those of conf/.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+
+@dataclass(frozen=True)
+class Range:
+    """Bounds of a number, both included unless `above` says that the lower one is not; and what divides it."""
+
+    low: float
+    high: float
+    multiple_of: int = 1
+    above: bool = False
+
+    def holds(self, value: float) -> bool:
+        low = value > self.low if self.above else value >= self.low
+        return low and value <= self.high and (self.multiple_of == 1 or value % self.multiple_of == 0)
+
+    def __str__(self) -> str:
+        bounds = f"{'above' if self.above else 'at least'} {self.low:g} and at most {self.high:g}"
+        return bounds if self.multiple_of == 1 else f"a multiple of {self.multiple_of}, {bounds}"
+
+
+LATENT_PX = 8  # pixels of a picture, a side, that one position of a latent stands for, in all of the family
+NEEDS_SAMPLES = ("weights_first", "hybrid", "notebook")  # schemes that quantize activations
+Count = Annotated[int, Range(1, 1_000_000)]
+Whole = Annotated[int, Range(0, 2**31 - 1)]
+Steps = Annotated[int, Range(1, 1000)]
+Share = Annotated[float, Range(0, 1, above=True)]
+Scheduler = Literal[  # diffusers classes that take a number of steps and nothing else
+    "DDIMScheduler",
+    "DPMSolverMultistepScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "LCMScheduler",
+    "UniPCMultistepScheduler",
+]
+
+
+class Part:
+    """A section of the settings that holds the fields its stage declared, and says so when asked for another one."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in {field.name for field in dataclasses.fields(type(self))}:
+            raise AttributeError(f"{type(self).__name__.lower()}.{name} is not among what this stage declares in READS")
+        raise AttributeError(f"{type(self).__name__} has no field {name!r}")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in vars(self).items())})"
+
+
+@dataclass(repr=False)
+class SwapSource(Part):
+    """A part that takes the place of the pipeline's own, at its repository's root or in `subfolder`."""
+
+    repo: str
+    revision: str | None
+    subfolder: str | None
+    variant: str | None
+
+
+@dataclass(repr=False)
+class LoraSource(Part):
+    repo: str
+    revision: str | None
+    file: str
+    scale: Annotated[float, Range(0, 10, above=True)]
+
+
+@dataclass(repr=False)
+class Source(Part):
+    kind: Literal["local", "hub", "synthetic"]
+    architecture: str | None
+    repo: str | None
+    revision: str | None
+    variant: str | None
+    unet: SwapSource | None
+    vae: SwapSource | None
+    lora: LoraSource | None
+
+
+@dataclass(repr=False)
+class Sampler(Part):
+    scheduler: Scheduler
+    steps: Steps
+    guidance: Annotated[float, Range(0, 50)]
+    size: Annotated[int, Range(16, 4096, LATENT_PX)]
+    negative_prompt: str
+    high_noise_fraction: Annotated[float, Range(0.01, 0.99)] | None
+
+
+@dataclass(repr=False)
+class Model(Part):
+    title: str
+    family: Literal["mini", "hub", "synthetic"]
+    role: Literal["base", "refiner"]
+    base: str
+    licence: str
+    watch: str
+    source: Source
+    sampler: Sampler
+    tasks: list[Literal["text-to-image", "image-to-image", "two-stage"]]
+
+
+@dataclass(repr=False)
+class Prompts(Part):
+    name: str
+    source: Literal["embedded", "hub"]
+    repo: str | None
+    revision: str | None
+    subset: str | None
+    split: str | None
+    column: str
+    file: str | None
+    seed: Whole
+
+
+@dataclass(repr=False)
+class Clip(Part):
+    title: str
+    kind: Literal["local", "hub", "none"]
+    repo: str | None
+    revision: str | None
+    licence: str | None
+    watch: str
+
+
+@dataclass(repr=False)
+class Calibration(Part):
+    prompts: Count
+    steps_per_prompt: Steps
+    unet: Literal["auto", "fp16", "int8-weights"]
+    seed: Whole
+
+
+@dataclass(repr=False)
+class Quantization(Part):
+    name: str
+    scheme: Literal["weights_first", "weights_only", "hybrid", "notebook", "none"]
+    samples: Whole
+    weights: Literal["int8_sym", "int8_asym", "int4_sym", "int4_asym"] | None
+    group_size: Annotated[int, Range(-1, 4096)]
+    ratio: Annotated[float, Range(0, 1)]
+    ignored_patterns: list[str]
+    ignored_types: list[str]
+    smooth_quant: bool
+    bias_correction: bool
+
+
+@dataclass(repr=False)
+class Benchmark(Part):
+    prompts: Count
+    steps: Steps | None
+    repetitions: Count
+    warmup: Whole
+    strength: Share
+    sdedit_strength: Share
+    seed: Whole
+
+
+@dataclass(repr=False)
+class Device(Part):
+    name: str
+    threads: Annotated[int, Range(0, 4096)]
+    inference_precision: Literal["default", "f32", "bf16", "f16"]
+    dynamic_quantization_group_size: Annotated[int, Range(-1, 2**31 - 1)]
+    decode: Literal["auto", "whole", "tiles"]
+
+
+@dataclass(repr=False)
+class Settings(Part):
+    model_key: str | None
+    model: Model
+    models: dict[str, Model]
+    prompts: Prompts
+    clip: Clip
+    calibration: Calibration
+    quantization: Quantization
+    benchmark: Benchmark
+    device: Device
+
+
+SECTIONS: dict[str, type] = {
+    "prompts": Prompts,
+    "clip": Clip,
+    "calibration": Calibration,
+    "quantization": Quantization,
+    "benchmark": Benchmark,
+    "device": Device,
+}

@@ -1,0 +1,34 @@
+"""Shards are whole or absent, and samples come evenly out of all of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import SafetensorError
+
+from stages.calibration import shards
+
+
+def save(folder: Path, count: int, samples: int) -> None:
+    for shard in range(count):
+        values = [{"a": np.full(2, 10 * shard + n), "t": np.array(n)} for n in range(samples)]
+        shards.save_shard(shards.shard_path(folder, shard), values, {"prompt": str(shard)})
+
+
+def test_a_shard_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    save(tmp_path, count=1, samples=3)
+    loaded = shards.load_shard(shards.shard_path(tmp_path, 0))
+    assert [(sample["a"].tolist(), sample["t"].shape) for sample in loaded] == [([n, n], ()) for n in range(3)]
+    assert shards.count_samples(shards.shard_path(tmp_path, 0)) == 3
+
+
+def test_fewer_samples_than_there_are_come_from_every_shard_and_every_step(tmp_path: Path) -> None:
+    save(tmp_path, count=4, samples=4)
+    assert [int(sample["a"][0]) for sample in shards.load_samples(tmp_path, 4)] == [0, 11, 22, 33]
+    assert len(list(shards.load_samples(tmp_path, 99))) == 16
+
+
+def test_a_shard_that_fails_to_write_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SafetensorError):
+        shards.save_shard(shards.shard_path(tmp_path, 0), [{"a": np.array(["text"])}], {})
+    assert list(tmp_path.glob("*.safetensors")) == []

@@ -1,0 +1,16 @@
+"""A picture that is none is an error that says where it came from."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages.measurement import tasks
+from stages.prompts.sets import Prompt
+
+
+def test_a_black_or_constant_picture_is_an_error():
+    job = tasks.Job("text-to-image", Prompt("eval-1", "a dog"), 11, None, {})
+    for colour, flaw in ((0, "black"), (90, "constant")):
+        run = tasks.Run(job, Image.new("RGB", (16, 16), (colour,) * 3), [np.ones((1, 4, 8, 8))], 5, 1.0)
+        with pytest.raises(ValueError, match=f"mini int8 drew a picture that is {flaw} .*seed 11, prompt 'eval-1'"):
+            tasks.require_picture(run, "mini", "int8")

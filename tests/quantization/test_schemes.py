@@ -1,0 +1,134 @@
+"""Every scheme does to a small model what its name says; wrong settings and quantized models are refused."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+from openvino import opset13 as ops
+
+from stages.ir import anatomy, runtime
+from stages.quantization import schemes
+from stages.settings.schema import Quantization
+from tests.tiny_ir import part
+
+
+def settings(scheme: str, **changes) -> Quantization:
+    fields = {"name": "test", "scheme": scheme, "samples": 4, "weights": "int8_sym", "group_size": -1, "ratio": 1.0}
+    ignored = {"ignored_patterns": ["conv_in"], "ignored_types": []}
+    return part(Quantization, **fields | ignored | {"smooth_quant": False, "bias_correction": False} | changes)
+
+
+def float_ir(folder: Path) -> Path:
+    """conv_in, conv and two matrix products with stored weights, 16-bit weights as `export` writes them."""
+    random = np.random.default_rng(0)
+
+    def weights(*shape: int) -> ov.Node:
+        return ops.constant(random.standard_normal(shape, dtype=np.float32))
+
+    image = ops.parameter([1, 32, 8, 8], np.float32, name="image")
+    image.output(0).set_names({"image"})
+    node = ops.convolution(image, weights(32, 32, 3, 3), [1, 1], [1, 1], [1, 1], [1, 1], name="conv_in")
+    node = ops.convolution(ops.relu(node), weights(32, 32, 3, 3), [1, 1], [1, 1], [1, 1], [1, 1], name="conv")
+    node = ops.reshape(node, ops.constant([1, 64, 32]), False)
+    for name in ("first", "second"):
+        node = ops.relu(ops.matmul(node, weights(32, 32), False, True, name=name))
+    folder.mkdir()
+    ov.save_model(ov.Model([node], [image]), folder / "m.xml")
+    return folder / "m.xml"
+
+
+def samples() -> list[dict[str, np.ndarray]]:
+    random = np.random.default_rng(1)
+    return [{"image": random.standard_normal((1, 32, 8, 8), dtype=np.float32)} for _ in range(4)]
+
+
+def quantize(source: Path, target: Path, how: Quantization, inputs: list) -> None:
+    with tempfile.TemporaryDirectory() as kept:
+        schemes.quantize_unet(source, target, how, inputs, Path(kept))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return float_ir(tmp_path / "fp16")
+
+
+EXPECTED = {  # FakeQuantize on activations or not, weights in 8 bits out of four
+    "weights_first": (True, 3),
+    "weights_only": (False, 3),
+    "hybrid": (True, 2),
+    "notebook": (True, 0),
+    "none": (False, 0),
+}
+
+
+@pytest.mark.parametrize("scheme", EXPECTED)
+def test_a_scheme_quantizes_what_it_says(source: Path, tmp_path: Path, scheme: str) -> None:
+    target = tmp_path / "out" / "m.xml"
+    quantize(source, target, settings(scheme), samples())
+    counts = anatomy.count_operations(runtime.read(target))
+    activations, int8 = EXPECTED[scheme]
+    assert (counts["fake_quantize"] > 0) is activations
+    if scheme == "notebook":
+        assert counts["int8_constants"] == 3
+    else:
+        assert counts["int8_constants"] >= int8
+    assert sorted(path.name for path in target.parent.iterdir()) == ["m.bin", "m.xml"]
+
+
+def test_int4_weights_are_smaller_than_int8_weights(source: Path, tmp_path: Path) -> None:
+    for name, changes in (("int8_sym", {}), ("int4_sym", {"group_size": 16})):
+        target = tmp_path / name / "m.xml"
+        quantize(source, target, settings("weights_only", weights=name, **changes), [])
+    assert anatomy.count_operations(runtime.read(tmp_path / "int4_sym/m.xml"))["int4_constants"] > 0
+    assert anatomy.weights_mb(tmp_path / "int4_sym/m.xml") < anatomy.weights_mb(tmp_path / "int8_sym/m.xml")
+
+
+def test_weights_first_stays_near_the_float_result_and_leaves_conv_in_float(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out" / "m.xml"
+    quantize(source, target, settings("weights_first"), samples())
+    given = samples()[0]["image"]
+    before, after = (
+        ov.Core().compile_model(xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}) for xml in (source, target)
+    )
+    reference, result = (np.array(model([given], share_inputs=False)[0]) for model in (before, after))
+    noise_db = 10 * np.log10((reference**2).sum() / ((reference - result) ** 2).sum())
+    assert noise_db > 25
+    assert anatomy.count_operations(runtime.read(target))["fp16_constants"] > 0
+
+
+def test_what_is_quantized_already_is_refused(source: Path, tmp_path: Path) -> None:
+    quantize(source, tmp_path / "out/m.xml", settings("weights_only"), [])
+    with pytest.raises(ValueError, match="m.xml is quantized already .3 int8_constants.: only an FP16 IR"):
+        quantize(tmp_path / "out/m.xml", tmp_path / "again/m.xml", settings("weights_first"), samples())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"), [(".*conv_inn.*", "'.*conv_inn.*' matches no operation"), ("conv_(", "is not a pattern")]
+)
+def test_an_ignored_pattern_that_matches_nothing_is_named(source: Path, pattern: str, message: str) -> None:
+    wrong = settings("weights_first", ignored_patterns=["conv_in", pattern])
+    with pytest.raises(ValueError, match=message.replace("(", r"\(").replace(".*", r"\.\*")):
+        quantize(source, source.with_name("out.xml"), wrong, samples())
+
+
+def test_operations_of_an_ignored_type_stay_without_quantizers(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out/m.xml"
+    quantize(source, target, settings("weights_first", ignored_types=["MatMul"]), samples())
+    operations = runtime.read(target).get_ops()
+    before = [node.input_value(0).get_node().get_type_name() for node in operations if node.get_type_name() == "MatMul"]
+    assert len(before) == 2 and "FakeQuantize" not in before
+    assert anatomy.count_operations(runtime.read(target))["fake_quantize"] > 0
+
+
+def test_an_ignored_type_that_is_absent_is_named(source: Path) -> None:
+    wrong = settings("weights_first", ignored_types=["MatMull"])
+    with pytest.raises(ValueError, match="no operation of type 'MatMull'; it has .*MatMul"):
+        quantize(source, source.with_name("out.xml"), wrong, samples())
+
+
+def test_nncf_says_nothing(source: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    quantize(source, tmp_path / "out/m.xml", settings("weights_first"), samples())
+    said = capfd.readouterr()
+    assert said.out + said.err == ""

@@ -1,0 +1,122 @@
+"""Ranges collected leanly are those that NNCF collects by itself; a killed run computes no range twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+from openvino import opset13 as ops
+
+from stages.ir import anatomy, runtime
+from stages.quantization import schemes, statistics
+from tests.quantization.test_schemes import float_ir, samples, settings
+
+
+def quantize(source: Path, target: Path, kept: Path, inputs: list) -> None:
+    schemes.quantize_unet(source, target, settings("weights_first", ignored_patterns=["conv_in"]), inputs, kept)
+
+
+def contents(xml: Path) -> tuple[bytes, bytes]:
+    return xml.read_bytes(), xml.with_suffix(".bin").read_bytes()
+
+
+def test_the_model_is_the_one_that_nncf_makes_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = float_ir(tmp_path / "fp16")
+    monkeypatch.setattr(statistics, "restore_convolutions", lambda *_: None)  # which NNCF runs with compressed weights
+    quantize(source, tmp_path / "lean/m.xml", tmp_path / "kept", samples())
+    before = schemes._quantize_activations
+    plain = lambda *args, original: before(*args[:-1], kept=None)  # noqa: E731
+    monkeypatch.setattr(schemes, "_quantize_activations", plain)
+    quantize(source, tmp_path / "plain/m.xml", tmp_path / "kept2", samples())
+    assert contents(tmp_path / "lean/m.xml") == contents(tmp_path / "plain/m.xml")
+
+
+def test_convolutions_run_with_the_weights_that_they_had(tmp_path: Path) -> None:
+    source = float_ir(tmp_path / "fp16")
+    quantize(source, tmp_path / "out/m.xml", tmp_path / "kept", samples())
+    original, compressed = runtime.read(source), runtime.read(tmp_path / "kept/weights/weights.xml")
+    inputs = samples()[0]
+    before, rough = (ov.Core().compile_model(model, "CPU")(inputs)[0].copy() for model in (original, compressed))
+    count = sum(op.get_type_name() == "Convolution" for op in original.get_ops())
+    assert statistics.restore_convolutions(compressed, original) == count > 0
+    restored = ov.Core().compile_model(compressed, "CPU")(inputs)[0]
+    assert np.abs(restored - before).max() < np.abs(rough - before).max()
+    stored = anatomy.count_operations(runtime.read(tmp_path / "out/m.xml"))
+    assert (
+        stored["int8_constants"]
+        == anatomy.count_operations(runtime.read(tmp_path / "kept/weights/weights.xml"))["int8_constants"]
+    )
+
+
+def test_a_tap_is_run_before_what_comes_after_it() -> None:
+    x = ops.parameter([4], np.float32, name="x")
+    first = ops.relu(x, name="first")
+    second = ops.exp(first, name="second")
+    axes = ops.constant([0])
+    late = ops.reduce_max(second, axes, False)
+    early = ops.reduce_max(ops.abs(first), axes, False)
+    model = ov.Model([ops.result(node) for node in (ops.relu(second), late, early)], [x])
+    order = [result.input_value(0).get_node().get_friendly_name() for result in statistics.early_first(model)]
+    assert order[:2] == [early.get_friendly_name(), late.get_friendly_name()] and len(order) == 3
+
+
+KILLED = """
+    import os, signal
+    from pathlib import Path
+    from tests.quantization.test_statistics import quantize, samples
+
+    def some():
+        for number, sample in enumerate(samples()):
+            if number == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield sample
+
+    class Samples:
+        def __iter__(self): return some()
+        def __len__(self): return 4
+
+    root = Path({root!r})
+    if __name__ == "__main__":
+        quantize(root / "fp16/m.xml", root / "killed/m.xml", root / "kept", Samples())
+"""
+
+
+def test_a_killed_run_goes_on_after_its_last_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = float_ir(tmp_path / "fp16")
+    script = tmp_path / "killed.py"
+    script.write_text(textwrap.dedent(KILLED.format(root=str(tmp_path))))
+    done = subprocess.run([sys.executable, script], cwd=Path.cwd(), env=os.environ | {"PYTHONPATH": "."})
+    assert done.returncode == -signal.SIGKILL
+    assert (tmp_path / "kept/weights/weights.bin").is_file() and not list(tmp_path.glob("killed/*"))
+    computed = []
+    run = statistics._Engine._run
+    monkeypatch.setattr(statistics._Engine, "_run", lambda self, sample: computed.append(1) or run(self, sample))
+    monkeypatch.setattr(schemes.apart, "run", lambda *args: pytest.fail("weights are compressed again"))
+    quantize(source, tmp_path / "resumed/m.xml", tmp_path / "kept", samples())
+    assert len(computed) == 2
+    monkeypatch.undo()
+    quantize(source, tmp_path / "undisturbed/m.xml", tmp_path / "other", samples())
+    assert contents(tmp_path / "resumed/m.xml") == contents(tmp_path / "undisturbed/m.xml")
+
+
+def test_samples_of_another_shape_are_collected_too(tmp_path: Path) -> None:
+    x = ops.parameter([-1, 3], np.float32, name="x")
+    x.output(0).set_names({"x"})
+    weight = np.eye(3, dtype=np.float32)
+    model = ov.Model([ops.relu(ops.matmul(x, ops.constant(weight), False, True))], [x])
+    (tmp_path / "m").mkdir()
+    ov.save_model(model, tmp_path / "m/m.xml")
+    inputs = [{"x": np.full((rows, 3), float(rows), np.float32)} for rows in (1, 5)]
+    how = settings("weights_first", ignored_patterns=[])
+    schemes.quantize_unet(tmp_path / "m/m.xml", tmp_path / "out/m.xml", how, inputs, tmp_path / "kept")
+    quantizer = next(
+        op for op in runtime.read(tmp_path / "out/m.xml").get_ops() if op.get_type_name() == "FakeQuantize"
+    )
+    assert float(quantizer.input_value(2).get_node().data.ravel()[0]) == pytest.approx((1 + 5) / 2, rel=0.01)

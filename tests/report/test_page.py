@@ -1,0 +1,384 @@
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import pytest
+
+from stages import compare
+from stages.report import grids, page, plots, results, summary
+from stages.settings import config
+from tests.fake_reports import MODELS, fake_reports
+
+INT8 = ("precisions", "int8")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return fake_reports(tmp_path_factory.mktemp("reports"))
+
+
+def read(folder: Path) -> list[results.Result]:
+    params = json.loads((folder / "params.yaml").read_text())
+    models = {key: SimpleNamespace(**model) for key, model in params["model"].items()}
+    return results.read(models, params["quantization"]["name"], folder / "reports/benchmark")
+
+
+def change(folder: Path, key: str, value: object, *path: str) -> None:
+    """Set one figure in a model's metrics.json; absent where the value is `...`."""
+    file = folder / f"reports/benchmark/{key}/record.json"
+    metrics = json.loads(file.read_text())
+    inner = metrics
+    for name in path[:-1]:
+        inner = inner[name]
+    inner.pop(path[-1]) if value is ... else inner.update({path[-1]: value})
+    file.write_text(json.dumps(metrics))
+
+
+def cells(found: list[results.Result], title: str, precision: str) -> dict[str, str]:
+    line = next(line for line in summary.comparison(found) if (line.result.title, line.precision) == (title, precision))
+    return dict(zip([column.meaning for column in summary.columns(found)], line.cells, strict=True))
+
+
+def test_the_headline_is_computed_from_the_figures(folder):
+    assert summary.headline(read(folder)) == (
+        "INT8 UNets are 1.96× smaller and 1.41× faster than FP16. "
+        "mini-Vega draws 2.47× faster than mini-SDXL; mini-VegaRT, in 4 steps, 9.08× faster."
+    )
+
+
+def test_the_headline_of_one_model_compares_it_with_nothing_else(tmp_path):
+    one = read(fake_reports(tmp_path, ("mini-vega",)))
+    assert summary.headline(one) == "INT8 UNets are 1.96× smaller and 1.41× faster than FP16."
+
+
+@pytest.mark.parametrize(
+    ("models", "steps", "said"),
+    [
+        (("mini-sdxl", "mini-vegart"), 25, "mini-VegaRT, in 4 steps, draws 9.08× faster than mini-SDXL."),
+        (("mini-sdxl", "mini-vega"), 2, "mini-Vega draws 2.47× faster than mini-SDXL."),
+    ],
+)
+def test_the_headline_names_few_steps_only_where_the_largest_takes_more(tmp_path, models, steps, said):
+    for path in (fake_reports(tmp_path, models) / "reports/benchmark").glob("*/record.json"):
+        facts = json.loads(path.read_text())
+        path.write_text(json.dumps(facts | {"steps": min(steps, facts["steps"])}))
+    assert summary.headline(read(tmp_path)).endswith(said)
+
+
+def test_a_slower_int8_is_not_called_faster(tmp_path):
+    fake_reports(tmp_path, ("mini-vega", "mini-ssd-1b"))
+    change(tmp_path, "mini-vega", {"ratio": 0.8, "low": 0.75, "high": 0.84}, *INT8, "speedup_step")
+    assert "0.80–1.41× as fast as FP16" in summary.headline(read(tmp_path))
+
+
+def test_a_speed_up_within_its_interval_of_one_is_not_called_a_gain(tmp_path):
+    fake_reports(tmp_path, ("mini-vega",))
+    change(tmp_path, "mini-vega", {"ratio": 1.02, "low": 0.95, "high": 1.08}, *INT8, "speedup_step")
+    assert "as fast as FP16" in summary.headline(read(tmp_path))
+
+
+def test_a_comparison_has_two_lines_per_model_and_ratios_computed_by_hand(folder):
+    found = read(folder)
+    assert len(summary.comparison(found)) == 2 * len(MODELS)
+    row = cells(found, "mini-Vega", "int8")
+    assert row["its weights on disk, 1 MB = 1e6 bytes"] == "2.19 MB"  # 4.3 / 1.96
+    assert row["FP16 size / this size"] == "1.96×"
+    assert row["one UNet step, median"] == "8.01 ms"  # 11.3 / 1.41
+    assert row["of a step against FP16, with the 95 % interval"] == "1.41× (1.37–1.46)"
+    assert row["that the compiled UNet really executes in INT8"] == "104 of 118"
+    assert [cell for meaning, cell in row.items() if "CLIP" in meaning] == ["27.18 (0.9871)"]
+
+
+@pytest.mark.parametrize("value", [None, float("inf"), float("nan"), ...])
+def test_an_unknown_figure_is_an_en_dash_and_never_infinite(tmp_path, value):
+    fake_reports(tmp_path, ("mini-vega",))
+    unknown = ("psnr_db", "sqnr_db", "unet_size_mb", "image_s", "speedup_step", "executed_int8")
+    for name in (*unknown, "clip_score", "clip_similarity"):
+        change(tmp_path, "mini-vega", value, *INT8, name)
+    found = read(tmp_path)
+    row = cells(found, "mini-Vega", "int8")
+    assert row["picture against float32, dB"] == "–"
+    assert [cell for meaning, cell in row.items() if "CLIP" in meaning] == ["–"]
+    drawn = page.draw_plots(found)
+    text = page.page(found, {}, grids.all_grids(found), drawn) + summary.markdown(found)
+    visible = re.sub(r"<style>.*?</style>|<[^>]+>", "", text, flags=re.DOTALL)
+    assert not re.search(r"\b(inf|nan|Infinity|NaN|None)\b", visible)
+
+
+def test_a_model_not_measured_says_what_to_run(tmp_path):
+    fake_reports(tmp_path, ("mini-sdxl", "mini-vega"))
+    (tmp_path / "reports/benchmark/mini-vega/record.json").unlink()
+    found = read(tmp_path)
+    reasons = [line.reason for line in summary.comparison(found) if line.reason]
+    assert reasons == ["not measured: run 'dvc repro benchmark@mini-vega'"]
+    assert reasons[0] in summary.markdown(found)
+    assert f"mini-Vega: {reasons[0]}" in summary.warnings(found, {})
+
+
+def test_a_precision_not_measured_says_what_to_run(tmp_path):
+    fake_reports(tmp_path, ("mini-sdxl", "mini-vega"))
+    change(tmp_path, "mini-vega", ..., *INT8)
+    lines = summary.comparison(read(tmp_path))
+    assert lines[2].cells and lines[3].reason == "no int8 figures: run 'dvc repro benchmark@mini-vega'"
+
+
+def test_a_precision_that_memory_did_not_hold_says_so_and_the_other_keeps_its_figures(tmp_path):
+    fake_reports(tmp_path, ("mini-vega",))
+    path = tmp_path / "reports/benchmark/mini-vega/record.json"
+    metrics = json.loads(path.read_text())
+    rows = metrics["precisions"]
+    reason = "not run: needs 11.4 GB of memory, 7.0 of 8.0 GB can be had"
+    rows["fp16"] = dict.fromkeys(rows["fp16"]) | {"unet_size_mb": rows["fp16"]["unet_size_mb"], "skipped": reason}
+    rows["int8"] |= {"skipped": None, "speedup_step": None, "speedup_image": None, "psnr_db": None}
+    path.write_text(json.dumps(metrics | {"reference": None, "interleaved": True}))
+    found = read(tmp_path)
+    before, after = summary.comparison(found)
+    assert before.reason == reason and after.reason is None
+    assert any(reason in warning for warning in summary.warnings(found, {}))
+    row = summary.markdown(found).splitlines()[-1]
+    assert "–" in row and summary.duration(found[0].figure("int8", "unet_step_s", "median")) in row
+
+
+def test_measuring_apart_and_against_another_reference_is_told(tmp_path):
+    fake_reports(tmp_path, ("mini-vega",))
+    path = tmp_path / "reports/benchmark/mini-vega/record.json"
+    metrics = json.loads(path.read_text())
+    path.write_text(json.dumps(metrics | {"reference": "fp16 in bf16", "interleaved": False, "decode": "tiles"}))
+    found = read(tmp_path)
+    said = " ".join(summary.warnings(found, {}))
+    assert "mini-Vega: precisions were measured one after the other" in said
+    assert "mini-Vega: fidelity is against fp16 in bf16, memory does not hold it in float32" in said
+    assert "64, decoded in tiles" in page.setting_row(found[0])
+
+
+def test_no_model_measured_is_an_error(tmp_path):
+    fake_reports(tmp_path, ("mini-vega",))
+    (tmp_path / "reports/benchmark/mini-vega/record.json").unlink()
+    with pytest.raises(FileNotFoundError, match="none of mini-vega: run 'dvc repro benchmark@mini-vega'"):
+        read(tmp_path)
+
+
+def test_broken_benchmark_files_are_named(tmp_path):
+    fake_reports(tmp_path, ("mini-vega",))
+    images = tmp_path / "reports/benchmark/mini-vega/images/images.json"
+    images.write_text('[{"file": "../../x.png"}]')
+    with pytest.raises(ValueError, match=r"images\.json: an entry lacks task, precision"):
+        read(tmp_path)
+    images.write_text("[")
+    with pytest.raises(ValueError, match=r"images\.json is not valid JSON"):
+        read(tmp_path)
+
+
+def test_a_picture_outside_the_images_folder_is_refused(tmp_path):
+    fake_reports(tmp_path, ("mini-vega",))
+    images = tmp_path / "reports/benchmark/mini-vega/images/images.json"
+    images.write_text(json.dumps([json.loads(images.read_text())[0] | {"file": "../record.json"}]))
+    with pytest.raises(ValueError, match="refused"):
+        read(tmp_path)
+
+
+def test_noise_another_machine_and_random_weights_are_told(folder):
+    found = read(folder)
+    told = "\n".join(summary.warnings(found, {"id": "elsewhere"}))
+    assert (
+        "mini-VegaRT was measured on a busy machine (load 1.4, 12 % taken by other processes, 1 % by other guests)"
+        in told
+    )
+    assert "more than one machine" in told
+    assert "more than one machine" not in "\n".join(summary.warnings(found, {"id": "0123456789ab"}))
+
+
+def test_published_figures_stand_beside_ours(folder):
+    beside = {entry["claim"]: entry for entry in summary.beside_published(read(folder))}
+    assert (beside["Segmind-Vega against SDXL"]["ours"], beside["Segmind-Vega against SDXL"]["published"]) == (
+        "2.56×",
+        "2×",
+    )
+    assert beside["VegaRT: INT8 UNet against FP16"]["ours"] == "1.96×"
+
+
+def test_settings_name_the_precision_computed_in_and_the_licence(folder):
+    row = page.setting_row(read(folder)[0])
+    assert row[:6] == ["mini-SDXL", "EulerDiscreteScheduler", "25", "5.0", "64", "bfloat16 / bfloat16"]
+    assert row[-1] == "CC-BY-SA-4.0"
+
+
+def test_the_page_names_the_clip_that_scored_and_says_nothing_of_it_where_none_did(tmp_path):
+    def text() -> str:
+        found = read(tmp_path)
+        return page.page(found, {}, grids.all_grids(found), page.draw_plots(found))
+
+    fake_reports(tmp_path, ("mini-vega", "mini-vegart"))
+    assert "by mini-CLIP (CC-BY-SA-4.0), and to be compared only" in text()
+    change(tmp_path, "mini-vega", {"title": "CLIP ViT-L/14", "licence": "MIT"}, "clip_model")
+    assert "by CLIP ViT-L/14 (MIT) and mini-CLIP (CC-BY-SA-4.0)" in text()
+    for key, value in (("mini-vega", None), ("mini-vegart", ...)):
+        change(tmp_path, key, value, "clip_model")
+    assert "CLIP similarity" not in text()
+
+
+def test_the_readmes_table_has_clip_scores_of_both_precisions(folder):
+    lines = summary.markdown(read(folder)).splitlines()
+    assert lines[0].endswith("| CLIP score FP16 → INT8 |") and lines[2].endswith("| 27.31 → 27.18 |")
+
+
+def test_grids_hold_pictures_of_one_prompt_per_column(folder):
+    shown = grids.all_grids(read(folder))
+    assert [row.label for row in shown["overview"].rows] == [title for title, *_ in MODELS.values()]
+    assert [row.label for row in shown["precisions-mini-vega"].rows] == ["FP16", "INT8", "difference"]
+    assert [row.label for row in shown["few-steps"].rows] == ["mini-SDXL", "mini-LCM-SSD-1B", "mini-VegaRT"]
+    assert len(shown["two-stage-mini-sdxl-refiner"].rows) == 5
+    assert all(len(row.pictures) == 8 for grid in shown.values() for row in grid.rows)
+
+
+def test_plots_are_well_formed_and_name_every_model(folder):
+    drawn = page.draw_plots(read(folder))
+    assert list(drawn) == ["size", "time", "speedup", "fidelity"]
+    for svg in drawn.values():
+        words = "".join(ElementTree.fromstring(svg).itertext())
+        assert all(title in words for title, *_ in MODELS.values())
+
+
+def test_bars_are_as_long_as_their_figures():
+    svg = ElementTree.fromstring(plots.paired_bars("t", ("a", "b"), [("m", 4.0, 2.0), ("n", None, 1.0)], str))
+    bars = [rect for rect in svg if rect.get("height") == str(plots.BAR)]
+    widths = [float(rect.get("width")) for rect in bars]
+    assert widths[0] == 2 * widths[1] == 4 * widths[3] and widths[2] == 0
+
+
+def test_a_long_title_keeps_clear_of_the_bars():
+    title = "Segmind-Vega (random weights)"
+    for svg in (
+        plots.paired_bars("t", ("a", "b"), [(title, 4.0, 2.0)], str),
+        plots.stacked_bars("t", ["a"], [(title, "", [4.0])], str),
+    ):
+        bars = [rect for rect in ElementTree.fromstring(svg) if rect.get("height") == str(plots.BAR)]
+        assert float(bars[0].get("x")) > plots.LETTER * len(title)
+        assert max(float(rect.get("x")) + float(rect.get("width")) for rect in bars) <= plots.WIDTH - plots.RIGHT
+
+
+def test_parts_of_a_time_add_up_to_the_picture_even_where_the_machine_was_disturbed():
+    def result(metrics):
+        return results.Result("x", "x", "base", "x", "synthetic", "x", "int8", metrics, [])
+
+    def parts(text: float, picture: float, decode: float) -> list[float]:
+        row = {"text_encoders_s": {"median": text}, "image_s": {"median": picture}, "vae_decode_s": {"median": decode}}
+        return page.time_parts(result({"precisions": {"fp16": row}}), "fp16")
+
+    assert parts(0.5, 4.0, 1.5) == [0.5, 2.0, 1.5]
+    assert parts(1.0, 2.0, 3.0) == [0.5, 0.0, 1.5]
+
+
+def test_random_weights_have_no_plot_of_fidelity(tmp_path):
+    path = fake_reports(tmp_path) / "reports/benchmark"
+    for metrics in path.glob("*/record.json"):
+        facts = json.loads(metrics.read_text())
+        for row in facts["precisions"].values():
+            row["sqnr_db"] = None
+        metrics.write_text(json.dumps(facts))
+    assert list(page.draw_plots(read(tmp_path))) == ["size", "time", "speedup"]
+
+
+class Page(HTMLParser):
+    """Addresses that a browser would request, tags left open, headings and picture descriptions."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.requests, self.alts, self.open = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.requests += [given[name] for name in ("src", "srcset", "data") if name in given]
+        self.requests += [given["href"]] if tag == "link" else []
+        self.alts += [given.get("alt", "")] if tag == "img" else []
+        if tag not in ("meta", "link", "img", "br", "rect", "line", "circle"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in ("rect", "line", "circle"):
+            assert self.open.pop() == tag
+
+
+def run_compare(folder: Path, monkeypatch, *arguments: str) -> None:
+    monkeypatch.chdir(folder)
+    compare.main(list(arguments))
+
+
+def test_compare_writes_one_page_that_requests_nothing(tmp_path, monkeypatch, capsys):
+    run_compare(fake_reports(tmp_path), monkeypatch)
+    text = (tmp_path / "reports/index.html").read_text()
+    shown = Page(text)
+    assert shown.open == []
+    assert shown.requests and all(address.startswith("data:") for address in shown.requests)
+    assert shown.alts and all(shown.alts)
+    assert "url(" not in text and "@import" not in text and "<script" not in text
+    assert len(list((tmp_path / "reports/grids").glob("*.png"))) == 10
+    assert len(list((tmp_path / "reports/plots").glob("*.svg"))) == 4
+    assert capsys.readouterr().out.startswith("reports/index.html: INT8 UNets are 1.96× smaller")
+
+
+def test_compare_of_equal_reports_gives_equal_bytes_and_no_leftovers(tmp_path, monkeypatch):
+    fake_reports(tmp_path, ("mini-vega",))
+    made = []
+    for _ in range(2):
+        run_compare(tmp_path, monkeypatch)
+        files = [path for path in (tmp_path / "reports").rglob("*") if path.is_file()]
+        made.append({path: path.read_bytes() for path in files})
+    assert made[0] == made[1]
+    assert not [path for path in made[0] if path.name.startswith(".")]
+
+
+def test_compare_takes_selected_models_only_and_other_schemes(tmp_path, monkeypatch):
+    fake_reports(tmp_path, after="int8-hybrid")
+    params = json.loads((tmp_path / "params.yaml").read_text())
+    params["model"] = {
+        "mini-sdxl-refiner": params["model"]["mini-sdxl-refiner"],
+        "mini-sdxl": params["model"]["mini-sdxl"],
+    }
+    (tmp_path / "params.yaml").write_text(json.dumps(params))
+    run_compare(tmp_path, monkeypatch)
+    text = (tmp_path / "reports/index.html").read_text()
+    assert "INT8-HYBRID UNets" in text and "mini-Vega" not in text
+
+
+def test_compare_fails_in_one_line(tmp_path, monkeypatch, capsys):
+    fake_reports(tmp_path, ("mini-vega",))
+    (tmp_path / "reports/benchmark/mini-vega/images/text-to-image-int8-moon.png").unlink()
+    with pytest.raises(SystemExit):
+        run_compare(tmp_path, monkeypatch)
+    assert re.match(r"error: .*text-to-image-int8-moon\.png is missing: run 'dvc repro", capsys.readouterr().err)
+    assert not (tmp_path / "reports/index.html").exists()
+
+
+def test_text_from_files_is_escaped(tmp_path, monkeypatch):
+    fake_reports(tmp_path, ("mini-vega",))
+    images = tmp_path / "reports/benchmark/mini-vega/images/images.json"
+    images.write_text(images.read_text().replace("a red apple", "<script>alert(1)</script>"))
+    run_compare(tmp_path, monkeypatch)
+    text = (tmp_path / "reports/index.html").read_text()
+    assert "<script" not in text and "&lt;script&gt;" in text
+
+
+def test_the_readme_gets_its_table_and_picture(tmp_path, monkeypatch):
+    fake_reports(tmp_path)
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- table -->\nold\n<!-- /table -->\nafter\n")
+    run_compare(tmp_path, monkeypatch, "--readme")
+    lines = readme.read_text().splitlines()
+    assert lines[:2] == ["before", "<!-- table -->"] and lines[-2:] == ["<!-- /table -->", "after"]
+    assert len(lines) == 4 + 2 + len(MODELS) and len({line.count("|") for line in lines[2:-2]}) == 1
+    assert (tmp_path / "reports/readme/grid.webp").is_file()
+    readme.write_text("no markers")
+    with pytest.raises(SystemExit):
+        run_compare(tmp_path, monkeypatch, "--readme")
+
+
+def test_compare_reads_what_it_declares():
+    settings = config.load(compare.READS, None, [])
+    assert settings.models and settings.quantization.name
+    with pytest.raises(AttributeError, match="quantization.samples"):
+        _ = settings.quantization.samples

@@ -1,0 +1,285 @@
+"""Settings: conf/ composes in every combination, params.yaml is its composition, wrong settings are named in full."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stages.settings import checks, composing, config, schema
+
+ROOT = Path(__file__).resolve().parents[2]
+CONF = ROOT / "conf"
+GROUPS = ["family", "prompts", "clip", "calibration", "quantization", "benchmark", "device", "experiment"]
+OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+EVERYTHING = ("model", "prompts", "clip", "calibration", "quantization", "benchmark", "device")
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Path:
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text())
+    return path
+
+
+def composed(*overrides: str) -> dict:
+    return yaml.safe_load(composing.compose(overrides, CONF))
+
+
+# --- composition
+
+
+def test_params_yaml_is_the_composition_of_conf() -> None:
+    assert (ROOT / "params.yaml").read_text() == composing.compose((), CONF), "run `make params`"
+
+
+def test_dvc_writes_the_same_bytes(tmp_path: Path) -> None:
+    from dvc.utils.hydra import compose_and_dump
+
+    compose_and_dump(tmp_path / "params.yaml", str(CONF), None, "config", str(CONF), ["family=hub"])
+    assert (tmp_path / "params.yaml").read_text() == composing.compose(["family=hub"], CONF)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_composes_and_loads(option: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(composing.compose([option], CONF))
+    settings = config.load(EVERYTHING, None, [], path)
+    group, name = option.split("=")
+    if group in ("prompts", "quantization"):
+        assert getattr(settings, group).name == name
+
+
+@pytest.mark.parametrize("key", MODELS)
+def test_every_model_can_be_selected(key: str) -> None:
+    alone = yaml.safe_load((CONF / "model" / f"{key}.yaml").read_text())
+    assert list(alone) == [key], "a model file holds one model under its own name"
+    base = alone[key]["base"]
+    selected = composed(f"model=[{','.join(dict.fromkeys([base, key]))}]")
+    assert selected["model"][key] == alone[key]
+
+
+def test_each_family_has_the_six_systems() -> None:
+    six = ["sdxl", "sdxl-refiner", "ssd-1b", "lcm-ssd-1b", "vega", "vegart"]
+    assert list(composed()["model"]) == [f"mini-{key}" for key in six]
+    assert list(composed("family=hub")["model"]) == six
+
+
+def test_family_and_model_are_chosen_together() -> None:
+    both = composed("family=hub", "model=[vega]")
+    assert list(both["model"]) == ["vega"] and both["prompts"]["name"] == "photographs"
+    assert both["clip"]["kind"] == "hub" and composed("family=hub", "clip=none")["clip"]["kind"] == "none"
+    assert list(composed("experiment=smoke", "model=[mini-sdxl]")["model"]) == ["mini-sdxl"]
+
+
+def test_hub_revisions_are_full_commits_or_main() -> None:
+    files = [yaml.safe_load(path.read_text()) for path in (CONF / "model").glob("*.yaml")]
+    models = {key: model for file in files for key, model in file.items() if model["family"] == "hub"}
+    assert len(models) == 7
+    for key, model in models.items():
+        for part in (model["source"], *(model["source"][name] for name in ("unet", "vae", "lora"))):
+            assert part is None or re.fullmatch(r"main|[0-9a-f]{40}", part["revision"]), key
+    assert re.fullmatch(r"main|[0-9a-f]{40}", composed("family=hub")["clip"]["revision"])
+
+
+@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONF)))
+def test_every_file_begins_with_the_command_that_uses_it(path: Path) -> None:
+    head = [line for line in path.read_text().splitlines() if not line.startswith("# @package")]
+    assert re.match(r"# (dvc exp run -S|make params)", head[0])
+
+
+def test_a_refiner_without_its_base_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"model.mini-sdxl-refiner.base is 'mini-sdxl'.*not selected.*-S 'model=\["):
+        composing.compose(["model=[mini-sdxl-refiner]"], CONF)
+
+
+def test_an_unknown_option_names_those_that_exist() -> None:
+    with pytest.raises(ValueError, match=r"(?s)quantization/int9.*int4-weights.*int8"):
+        composing.compose(["quantization=int9"], CONF)
+
+
+# --- loading
+
+
+def test_a_stage_gets_what_it_declares_and_nothing_else(params: Path) -> None:
+    settings = config.load(("model.{model}.sampler", "quantization.name"), "mini-vegart", [], params)
+    assert settings.model_key == "mini-vegart"
+    assert settings.model.sampler == schema.Sampler("LCMScheduler", 4, 1.0, 64, "", None)
+    assert config.as_dict(settings.quantization) == {"name": "int8"}
+    for touch in (lambda: settings.model.role, lambda: settings.quantization.scheme, lambda: settings.prompts):
+        with pytest.raises(AttributeError, match="not among what this stage declares in READS"):
+            touch()
+    with pytest.raises(AttributeError, match="Sampler has no field 'stpes'"):
+        settings.model.sampler.stpes  # noqa: B018
+
+
+def test_models_come_whole_where_a_stage_reads_them_all(params: Path) -> None:
+    models = config.load(("model",), None, [], params).models
+    assert models["mini-vegart"].source.lora.scale == 1.0
+    assert models["mini-lcm-ssd-1b"].source.unet.repo.endswith("lcm-ssd-1b")
+
+
+def test_overrides_change_this_run_only(params: Path) -> None:
+    before = params.read_text()
+    overrides = ["benchmark.steps=2", "benchmark.strength=1", "model.mini-vega.sampler.guidance=7"]
+    settings = config.load(("model.{model}", "benchmark"), "mini-vega", overrides, params)
+    assert (settings.benchmark.steps, settings.benchmark.strength) == (2, 1.0)
+    assert isinstance(settings.model.sampler.guidance, float)
+    assert params.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("benchmark.stpes=2", r"benchmark\.stpes is not a setting \(did you mean steps\?\); allowed: prompts, steps,"),
+        ("benchmark.steps=0", r"benchmark\.steps must be at least 1 and at most 1000, got 0"),
+        ("benchmark.steps=few", r"benchmark\.steps must be a whole number, got 'few'"),
+        ("benchmark.steps=1.5", r"benchmark\.steps must be a whole number, got 1\.5"),
+        ("benchmark.prompts=true", r"benchmark\.prompts must be a whole number, got True"),
+        ("benchmark.prompts=", r"benchmark\.prompts must be a whole number, got None"),
+        ("benchmark.strength=0", r"benchmark\.strength must be above 0 and at most 1, got 0"),
+        ("benchmark.strength=.nan", r"benchmark\.strength must be above 0 and at most 1, got nan"),
+        ("benchmark=3", r"benchmark is a group: set benchmark\.prompts, .*or compose another.*-S benchmark=3"),
+        ("benchmark.steps", r"override 'benchmark\.steps' must look like key=value"),
+        ("model.mini-vega.sampler.scheduler=EulerScheduler", r"sampler\.scheduler must be one of DDIM.*mean Euler"),
+        (
+            "model.mini-vega.sampler.size=65",
+            r"model\.mini-vega\.sampler\.size must be a multiple of 8, at least 16 and at most 4096, got 65",
+        ),
+        ("model.mini-vega.tasks=[two-stage]", r"model\.mini-vega\.tasks must be .* without two-stage for a base"),
+        ("model.mini-vega.tasks=[paint]", r"model\.mini-vega\.tasks\[0\] must be one of text-to-image.*got 'paint'"),
+        ("model.mini-vega.base=mini-sdxl", r"model\.mini-vega\.base must be 'mini-vega' itself"),
+        ("model.mini-vega.source.kind=hub", r"model\.mini-vega\.source\.revision must be a commit or main"),
+        ("model.mini-vgea.title=x", r"model\.mini-vgea is not a setting \(did you mean mini-vega\?\)"),
+        (
+            "quantization.scheme=weight_first",
+            r"quantization\.scheme must be one of weights_first.*mean weights_first",
+        ),
+        ("quantization.samples=0", r"quantization\.samples must be at least 1 with scheme weights_first"),
+        ("quantization.name=fp16", r"quantization\.name must be .* not fp16, got 'fp16'"),
+        ("quantization.name=../x", r"quantization\.name must be letters, digits"),
+        ("prompts.file=null", r"prompts\.file must be given where prompts\.source is embedded"),
+        ("clip.kind=openai", r"clip\.kind must be one of local, hub, none; got 'openai'"),
+        ("clip.kind=hub", r"clip\.revision must be a commit or main where clip\.kind is hub, got None"),
+        ("clip.repo=null", r"clip\.repo must be a folder or a repository where clip\.kind is local, got null"),
+        ("device.threads=-1", r"device\.threads must be at least 0 .* got -1"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_is_allowed(params: Path, override: str, message: str) -> None:
+    reads = ("model.{model}", "prompts", "clip", "quantization", "benchmark", "device")
+    with pytest.raises(ValueError, match=message):
+        config.load(reads, "mini-vega", [override], params)
+
+
+def test_a_mistake_in_the_file_itself_is_found_by_any_stage(params: Path) -> None:
+    params.write_text(params.read_text().replace("warmup: 2", "warmpu: 2"))
+    with pytest.raises(ValueError, match=r"benchmark\.warmpu is not a setting \(did you mean warmup\?\)"):
+        config.load((), None, [], params)
+
+
+def test_an_override_that_a_stage_does_not_read_is_refused(params: Path) -> None:
+    with pytest.raises(ValueError, match="device.threads has no effect here: this stage reads quantization"):
+        config.load(("quantization",), "mini-vega", ["device.threads=2"], params)
+
+
+def test_an_unknown_model_names_those_selected(params: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"'mini-vga' is not selected .*did you mean mini-vega\?.*selected: mini-sdxl,"
+    ):
+        config.load((), "mini-vga", [], params)
+
+
+def test_missing_keys_and_files_are_named(params: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="make params"):
+        config.load((), None, [], tmp_path / "elsewhere.yaml")
+    params.write_text(params.read_text().replace("  warmup: 2\n", ""))
+    with pytest.raises(ValueError, match=r"benchmark\.warmup is missing"):
+        config.load((), None, [], params)
+    params.write_text("3")
+    with pytest.raises(ValueError, match="must hold the sections model, prompts"):
+        config.read(params)
+
+
+def test_few_step_limits_of_lcm_are_known() -> None:
+    params = composed()
+    params["model"]["mini-vegart"]["sampler"]["steps"] = 51
+    with pytest.raises(
+        ValueError, match=r"model\.mini-vegart\.sampler\.steps must be at most 50 with LCMScheduler, got 51"
+    ):
+        checks.check(params)
+
+
+@pytest.mark.parametrize("name", ["unet", "vae", "lora"])
+def test_a_synthetic_architecture_takes_no_swapped_part(name: str) -> None:
+    params = composed("family=synthetic", "model=[synthetic-vega]")
+    fields = {"lora": {"file": "lora.safetensors", "scale": 1.0}}.get(name, {"subfolder": None, "variant": None})
+    params["model"]["synthetic-vega"]["source"][name] = {"repo": "me/part", "revision": "main"} | fields
+    with pytest.raises(ValueError, match=r"synthetic-vega\.source\.unet, \.vae and \.lora must be null where"):
+        checks.check(params)
+
+
+@pytest.mark.parametrize("name", ["unet", "vae"])
+def test_a_swapped_part_from_the_hub_needs_a_revision(name: str) -> None:
+    params = composed("family=hub", "model=[vega]")
+    swap = {"repo": "me/part", "revision": None, "subfolder": None, "variant": None}
+    params["model"]["vega"]["source"][name] = swap
+    with pytest.raises(ValueError, match=rf"model\.vega\.source\.{name}\.revision must be a commit or main"):
+        checks.check(params)
+
+
+def test_a_model_with_a_tiny_vae_says_so_and_is_its_twin_otherwise() -> None:
+    tiny, whole = (composed("family=hub", f"model=[{key}]")["model"][key] for key in ("vega-tiny-vae", "vega"))
+    assert "(tiny VAE)" in tiny["title"] and "mit" in tiny["licence"]
+    assert tiny["source"] == whole["source"] | {"vae": tiny["source"]["vae"]} and tiny["sampler"] == whole["sampler"]
+
+
+# --- command line
+
+
+def test_arguments_are_a_model_and_overrides() -> None:
+    assert config.arguments("quantize", ["mini-vega", "quantization.samples=64"]) == (
+        "mini-vega",
+        ["quantization.samples=64"],
+    )
+    assert config.arguments("compare", []) == (None, [])
+
+
+def test_a_users_mistake_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as end, config.main_guard():
+        raise ValueError("benchmark.steps must be at least 1")
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "error: benchmark.steps must be at least 1\n"
+    with pytest.raises(ZeroDivisionError), config.main_guard():
+        raise ZeroDivisionError
+
+
+STAGES = ["describe", "download", "export", "calibrate", "quantize", "scorer", "benchmark", "compare"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_misspelt_setting_fails_before_anything_heavy_is_imported(stage: str) -> None:
+    model = [] if stage in config.STAGES_FOR_ALL else ["mini-vega"]
+    command = [sys.executable, "-X", "importtime", "-m", f"stages.{stage}", *model, "benchmark.stpes=2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+    assert done.returncode == 2, said
+    assert len(said) == 1 and re.fullmatch(r"error: benchmark\.stpes is not a setting .*", said[0])
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line not in said}
+    assert "stages.settings.config" in imported
+    assert not imported & {"torch", "openvino", "nncf", "diffusers", "transformers", "optimum", "datasets", "dvc"}
+
+
+def test_embedded_prompts_are_enough_for_every_option() -> None:
+    parts = {"calibration": "calibration", "benchmark": "evaluation"}
+    for prompts in ("emoji", "photographs"):
+        lines = (ROOT / "stages" / "prompts" / f"{prompts}.jsonl").read_text().splitlines()
+        for group, part in parts.items():
+            there = sum(json.loads(line)["split"] == part for line in lines)
+            for path in (CONF / group).glob("*.yaml"):
+                assert yaml.safe_load(path.read_text())["prompts"] <= there, path
