@@ -9,11 +9,10 @@ INSTALLED := $(VENV)/installed
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
-install: $(INSTALLED)  ## make the virtual environment (about 2 GB)
+install: $(INSTALLED)  ## make the virtual environment, 2 GB (6 GB with CUDA's torch), 3 minutes
 
-# The second run brings torch, which the lock leaves to pip, and replaces what pyproject.toml refuses of it
-# (tests/test_lock.py tells of it). It doesn't warn of the one conflict that is there on purpose: optimum-intel misses
-# torchvision.
+# First all that the lock pins, without resolving anything; then the one resolver run, which adds torch (the lock leaves
+# its build to pip) and holds the lock to pyproject.toml. It would warn that optimum-intel lacks torchvision: on purpose.
 $(INSTALLED): pyproject.toml requirements.lock
 	@echo "Installing the environment into $(VENV) (about 2 GB, 6 GB with torch for CUDA; about 3 minutes, once) ..."
 	$(PYTHON) -m venv $(VENV)
@@ -42,9 +41,9 @@ lock:  ## write requirements.lock out of pyproject.toml
 	  $(VENV)/lock/requirements.lock; } > requirements.lock
 
 repro: install  ## run the pipeline: checkpoints to reports/index.html
-	dvc repro
+	@python -m stages.repro
 
-readme: repro  ## refresh the README's table and its picture
+readme: repro  ## refresh the README's table, picture and reports/reference with what was measured here
 	python -m stages.compare --readme
 
 params: install  ## compose params.yaml out of conf/

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
+from stages.files.remedy import remedy
+
 NAME = "manifest.json"
 HASHERS = 4
 SHARED_BYTES = 100_000  # smaller files are not worth a link
@@ -73,13 +75,13 @@ def read(folder: Path, *, rerun: str) -> dict:
     """The manifest alone, its files unchecked."""
     path = folder / NAME
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: run 'dvc repro {rerun}' first")
+        raise FileNotFoundError(f"{path} is missing: {remedy(path, rerun)} first")
     try:
         manifest = json.loads(path.read_text())
     except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): run 'dvc repro {rerun}'") from error
+        raise ValueError(f"{path} is not valid JSON ({error}): {remedy(path, rerun)}") from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
-        raise ValueError(f"{path} is not a manifest: run 'dvc repro {rerun}'")
+        raise ValueError(f"{path} is not a manifest: {remedy(path, rerun)}")
     return manifest
 
 
@@ -89,12 +91,14 @@ def verify(folder: Path, *, rerun: str) -> dict:
     for name, expected in manifest["files"].items():
         path = folder / safe_name(name)
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: run 'dvc repro {rerun}'")
+            raise FileNotFoundError(f"{path} is missing: {remedy(path, rerun)}")
         if size(path) != expected["size"]:
-            raise ValueError(f"{path} has {size(path)} bytes instead of {expected['size']}: run 'dvc repro {rerun}'")
+            raise ValueError(f"{path} has {size(path)} bytes instead of {expected['size']}: {remedy(path, rerun)}")
     for name, found in _described(folder, list(manifest["files"])).items():
         if found["sha256"] != manifest["files"][name]["sha256"]:
-            raise ValueError(f"{folder / name} has other contents than its manifest says: run 'dvc repro {rerun}'")
+            raise ValueError(
+                f"{folder / name} has other contents than its manifest says: {remedy(folder / name, rerun)}"
+            )
     return manifest
 
 

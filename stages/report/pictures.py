@@ -14,6 +14,8 @@ from pathlib import Path
 
 from PIL import Image, ImageChops, ImageDraw, ImageFont
 
+from stages.files.remedy import remedy
+
 PAPER, INK, FAINT, EMPTY = "#ffffff", "#1d2129", "#667085", "#eef0f3"
 GAP, PAD = 6, 20
 
@@ -42,16 +44,16 @@ class Grid:
 def read(path: Path, size: int, *, rerun: str) -> Image.Image:
     """The RGB picture of `size` x `size` pixels at `path`; an error that names the file where it is anything else."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: run 'dvc repro {rerun}'")
+        raise FileNotFoundError(f"{path} is missing: {remedy(path, rerun)}")
     try:
         with Image.open(path) as picture:
             picture.load()
             if picture.mode != "RGB" or picture.size != (size, size):
                 wrong = f"{picture.mode} of {picture.width} x {picture.height} pixels"
-                raise ValueError(f"{path} must be RGB of {size} x {size} pixels, got {wrong}: run 'dvc repro {rerun}'")
+                raise ValueError(f"{path} must be RGB of {size} x {size} pixels, got {wrong}: {remedy(path, rerun)}")
             return picture.copy()
     except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for broken PNG chunks
-        raise ValueError(f"{path} is not a readable picture ({error}): run 'dvc repro {rerun}'") from error
+        raise ValueError(f"{path} is not a readable picture ({error}): {remedy(path, rerun)}") from error
 
 
 def difference(one: Image.Image, other: Image.Image, gain: int) -> Image.Image:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from stages.files import manifest
 from stages.files.layout import BENCHMARKS, FP16
+from stages.files.remedy import remedy
 from stages.report import pictures
 
 BEFORE = FP16  # the precision that others are compared with
@@ -72,7 +73,7 @@ class Result:
         """Why there is no figure of this precision, and what to run."""
         if self.missing or precision in self.record["precisions"]:
             return self.missing or self.value(precision, "skipped")
-        return f"no {precision} figures: run 'dvc repro benchmark@{self.key}'"
+        return f"no {precision} figures: {remedy(BENCHMARKS / self.key / 'record.json', f'benchmark@{self.key}')}"
 
     def smaller(self) -> float | None:
         return ratio(self.figure(BEFORE, "unet_size_mb"), self.figure(self.after, "unet_size_mb"))
@@ -93,16 +94,18 @@ def read(models: dict[str, Any], after: str, folder: Path = BENCHMARKS) -> list[
     results = [read_one(key, model, after, folder / key) for key, model in models.items()]
     if all(result.missing for result in results):
         key = next(iter(models), "MODEL")
-        raise FileNotFoundError(f"{folder} has figures of none of {', '.join(models)}: run 'dvc repro benchmark@{key}'")
+        raise FileNotFoundError(
+            f"{folder} has figures of none of {', '.join(models)}: {remedy(folder, f'benchmark@{key}')}"
+        )
     return results
 
 
 def read_one(key: str, model: Any, after: str, folder: Path) -> Result:
     rerun = f"benchmark@{key}"
     record = read_json(folder / "record.json", rerun)
-    missing = None if record else f"not measured: run 'dvc repro {rerun}'"
+    missing = None if record else f"not measured: {remedy(folder / 'record.json', rerun)}"
     if record is not None and not isinstance(record.get("precisions"), dict):
-        raise ValueError(f"{folder / 'metrics.json'} has no 'precisions': run 'dvc repro {rerun}'")
+        raise ValueError(f"{folder / 'record.json'} has no 'precisions': {remedy(folder / 'record.json', rerun)}")
     images = folder / "images"
     entries = read_json(images / "images.json", rerun) if record else None
     return Result(
@@ -115,7 +118,7 @@ def read_one(key: str, model: Any, after: str, folder: Path) -> Result:
 def read_picture(entry: dict[str, Any], folder: Path, rerun: str) -> Picture:
     names = ("task", "precision", "prompt_id", "prompt", "model", "file", "size")
     if absent := [name for name in names if name not in entry]:
-        raise ValueError(f"{folder / 'images.json'}: an entry lacks {', '.join(absent)}: run 'dvc repro {rerun}'")
+        raise ValueError(f"{folder / 'images.json'}: an entry lacks {', '.join(absent)}: {remedy(folder, rerun)}")
     fields = {name: entry[name] for name in names} | {"file": folder / manifest.safe_name(entry["file"])}
     return Picture(**fields, seconds=entry.get("seconds"), executed_steps=entry.get("executed_steps"), rerun=rerun)
 
@@ -126,7 +129,7 @@ def read_json(path: Path, rerun: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): run 'dvc repro {rerun}'") from error
+        raise ValueError(f"{path} is not valid JSON ({error}): {remedy(path, rerun)}") from error
 
 
 def prompts(results: list[Result]) -> dict[str, str]:

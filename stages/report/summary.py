@@ -16,6 +16,8 @@ from stages.report import results
 from stages.report.results import BEFORE, Result
 
 DASH = "–"
+HARDLY_VISIBLE_DB = 30.0  # PSNR of 8-bit pictures from which on people rarely tell them apart
+HINT = "INFERENCE_PRECISION_HINT"
 FLOAT32 = "fp16 in float32"  # the reference, where memory holds it
 PUBLISHED = Path(__file__).with_name("published.json")
 
@@ -47,6 +49,33 @@ def headline(found: list[Result]) -> str:
     first = f"{after} UNets are {' and '.join(said)} than FP16." if said else f"{BEFORE.upper()} figures only."
     first = first.replace("as fast than", "as fast as")
     return " ".join(part for part in (first, descendants(found)) if part)
+
+
+def in_a_sentence(found: list[Result]) -> str:
+    """The last words of a run, for a terminal: what quantizing did to size, pictures and speed; what is quickest."""
+    after = found[0].after.upper()
+    sizes = [size for result in found if (size := result.smaller())]
+    psnrs = [psnr for result in found if (psnr := result.figure(result.after, "psnr_db")) is not None]
+    said = [f"{after} makes the UNets {span(sizes)} smaller"] if sizes else []
+    if psnrs:
+        visible = "hardly to be seen" if min(psnrs) >= HARDLY_VISIBLE_DB else "to be seen"
+        said.append(f"pictures stay within {min(psnrs):.1f} dB PSNR of float32's ({visible})")
+    said += [speed] if (speed := speed_in_words(found)) else []
+    first = f"{'; '.join(said)}." if said else ""
+    return " ".join(part for part in (first, descendants(found)) if part) or f"{BEFORE.upper()} figures only."
+
+
+def speed_in_words(found: list[Result]) -> str:
+    """`a step takes 1.07× as long as FP16's, which this processor computes in bfloat16`"""
+    speeds = [speed for result in found if (speed := result.figure(result.after, "speedup_step", "ratio"))]
+    if not speeds:
+        return ""
+    middle = statistics.median(speeds)
+    if middle >= 1:
+        return f"a step runs {middle:.2f}× as fast as FP16's"
+    hints = {str((result.value(BEFORE, "effective_properties") or {}).get(HINT)) for result in found}
+    why = ", which this processor computes in bfloat16" if any("bfloat16" in hint for hint in hints) else ""
+    return f"a step takes {1 / middle:.2f}× as long as FP16's{why}"
 
 
 def descendants(found: list[Result]) -> str:

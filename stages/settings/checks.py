@@ -12,12 +12,14 @@ import types
 import typing
 from typing import Annotated, Any, Literal
 
-from stages.settings.schema import NEEDS_SAMPLES, SECTIONS, Model
+from stages.settings.schema import LAYOUT, NEEDS_SAMPLES, SECTIONS, Model
 
 
 def check(params: dict[str, Any]) -> None:
     """Raise ValueError, with the full key, on the first setting of the whole file that is not allowed."""
-    _check_keys("", params, ["model", *SECTIONS])
+    _check_keys("", params, ["layout", "model", *SECTIONS])
+    if params["layout"] != LAYOUT:
+        raise ValueError(f"layout must be {LAYOUT}, got {params['layout']!r}: these are settings of another version")
     for name, section in SECTIONS.items():
         _check(section, params[name], name)
     if not isinstance(params["model"], dict) or not params["model"]:

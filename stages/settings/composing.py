@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing
 from pathlib import Path
 
-from stages.settings import checks, config
+from stages.settings import checks, config, resolving
 from stages.settings.schema import Settings
 
 CONF = Path("conf")
@@ -21,6 +21,7 @@ def compose(overrides: list[str] | tuple[str, ...] = (), conf: Path = CONF) -> s
     import hydra.errors
     from omegaconf import OmegaConf
 
+    resolving.register()
     try:
         with hydra.initialize_config_dir(str(conf.resolve()), version_base="1.3"):
             composed = hydra.compose("config", overrides=list(overrides))

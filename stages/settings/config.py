@@ -33,6 +33,10 @@ def load(reads: tuple[str, ...], model: str | None, overrides: list[str], path: 
     """
     params = read(path)
     declared = [entry.format(model=model) for entry in reads]
+    try:
+        checks.check(params)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}. `make params` writes this file anew out of conf/") from error
     for override in overrides:
         _apply(params, override, declared)
     checks.check(params)

@@ -29,6 +29,7 @@ class Range:
         return bounds if self.multiple_of == 1 else f"a multiple of {self.multiple_of}, {bounds}"
 
 
+LAYOUT = 2  # changes when settings of an earlier version are none of this one's any more
 LATENT_PX = 8  # pixels of a picture, a side, that one position of a latent stands for, in all of the family
 NEEDS_SAMPLES = ("weights_first", "hybrid", "notebook")  # schemes that quantize activations
 Count = Annotated[int, Range(1, 1_000_000)]

@@ -1,0 +1,69 @@
+"""What DVC keeps for itself, kept from getting in a user's way: its lock file, and its table of links.
+
+dvc.lock says what was made here and from what, so it differs on every machine, and DVC refuses one that git ignores. In
+git it is a stub that never changes, and git is told to overlook what DVC writes into it. `dvc exp run` resets the file
+to the stub, and takes outputs that the graph has no longer out of the tree; both are prevented here. Whoever commits a
+lock file of their own is left alone. Consumes a repository's root; produces nothing else.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+LOCK = "dvc.lock"
+COPY = Path(".dvc/tmp/pocketxl") / LOCK
+
+
+def overlook_lock(root: Path) -> None:
+    """Let `git status`, `git pull` and `git commit -a` pass over dvc.lock, where git holds the stub."""
+    if _is_ours(root):
+        _git(root, "update-index", "--skip-worktree", LOCK)
+
+
+def save_lock(root: Path) -> None:
+    """Put a copy of dvc.lock aside; or, where a reset has left the stub, put the copy in its place."""
+    lock, copy = root / LOCK, root / COPY
+    if not _is_ours(root):
+        return
+    if not is_stub(lock):
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(lock.read_bytes())
+    elif not is_stub(copy):
+        lock.write_bytes(copy.read_bytes())
+
+
+def keep_outputs(root: Path) -> None:
+    """Let DVC forget which outputs it has linked, so that none is removed because another model or scheme is selected.
+
+    DVC 3.67 removes them on a checkout without targets (dvc/repo/checkout.py), and `dvc exp run` begins with one.
+    """
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        links = getattr(repo.state, "links", None)
+        if links is not None:
+            links.clear()
+
+
+def is_stub(lock: Path) -> bool:
+    """Whether a lock file holds no stage, or is not there."""
+    return not lock.is_file() or _holds_none(lock.read_text(encoding="utf-8"))
+
+
+def _is_ours(root: Path) -> bool:
+    committed = _git(root, "show", f"HEAD:{LOCK}")
+    return committed is not None and _holds_none(committed)
+
+
+def _holds_none(text: str) -> bool:
+    return not any(line.startswith("stages:") for line in text.splitlines())
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """What git prints; None where it is absent, or this is no repository of its own."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
+    except FileNotFoundError:
+        return None
+    return done.stdout if done.returncode == 0 else None
