@@ -52,6 +52,9 @@ params: install  ## compose params.yaml out of conf/
 plan: install  ## what the six models will need on this machine
 	@python -m stages.plan
 
+experiments: install  ## figures of all experiments (dvc exp run -n NAME), a line each
+	@python -m stages.experiments
+
 test: install  ## run the tests
 	python -m pytest
 
@@ -61,4 +64,4 @@ lint: install  ## check style
 clean:  ## remove the virtual environment and what the pipeline made
 	rm -rf $(VENV) artifacts/checkpoints artifacts/ir artifacts/calibration artifacts/scorer .dvc/cache .dvc/tmp
 
-.PHONY: help install lock repro readme params plan test lint clean
+.PHONY: help install lock repro readme params plan experiments test lint clean

@@ -33,7 +33,7 @@ def measure(root: Path, model: str, precision: str) -> dict[str, Any]:
         done = subprocess.run(command, cwd=root, text=True, capture_output=True)
         if done.returncode:
             raise ValueError(f"stage {stage} of {model}: {done.stderr.strip().splitlines()[-1]}")
-    return figures(root / "reports/benchmark" / model / "metrics.json", precision)
+    return figures(root / "reports/benchmark" / model / "record.json", precision)
 
 
 def figures(path: Path, precision: str) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
         with tempfile.TemporaryDirectory(dir="artifacts", prefix=".light.partial-") as scratch:
             prepare(Path(scratch), list(settings.models))
             for model in models:
-                before = figures(Path("reports/benchmark") / model / "metrics.json", precision)
+                before = figures(Path("reports/benchmark") / model / "record.json", precision)
                 found[model] = {"fp16": before, "int8-weights": measure(Path(scratch), model, precision)}
                 print(f"{model}: {found[model]}")
         placing.write_text(RESULTS, json.dumps(found, indent=1) + "\n")

@@ -99,7 +99,7 @@ def need(settings: Any) -> budget.Need:
     folders = [layout.ir(settings.model_key, name) for name in (layout.FP16, settings.quantization.name)]
     for folder in folders:
         rerun = "export" if folder.name == layout.FP16 else "quantize"
-        manifest.read(folder, rerun=f"{rerun}@{settings.model_key}")
+        manifest.read_whole(folder, rerun=f"{rerun}@{settings.model_key}")
     asked = memory.request(settings.model.sampler, settings.device)
     pictures = settings.benchmark.prompts * len(settings.model.tasks) + settings.benchmark.warmup
     points = settings.benchmark.repetitions + POINTS * settings.benchmark.prompts

@@ -80,7 +80,7 @@ def _folders(settings: Settings, root: Path) -> dict[str, Path]:
     keys = {"ir": settings.model_key} | ({"base": settings.model.base} if settings.model.role == "refiner" else {})
     folders = {part: root / layout.ir(key, layout.FP16) for part, key in keys.items()}
     for part, key in keys.items():
-        manifest.read(folders[part], rerun=f"export@{key}")
+        manifest.read_whole(folders[part], rerun=f"export@{key}")
     return folders
 
 

@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def checkpoint_of(model: str) -> Path:
     folder = layout.checkpoint(model)
-    manifest.read(folder, rerun=f"download@{model}")
+    manifest.read_whole(folder, rerun=f"download@{model}")
     return folder
 
 

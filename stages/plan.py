@@ -15,6 +15,7 @@ from stages.machine import budget, description, fitting, memory, sizes, usage
 from stages.machine.budget import Need
 from stages.machine.memory import FP16, INT8, INT8_WEIGHTS
 from stages.measurement.reference import POINTS
+from stages.report import words
 from stages.settings import composing, config
 
 READS = ("model", "calibration", "quantization", "benchmark", "device")
@@ -90,16 +91,6 @@ def notes(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> list[str]:
     return said
 
 
-def table(rows: list[list[str]]) -> str:
-    """Columns of one width each, the first one set to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *others in rows:
-        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        lines.append("  ".join([first.ljust(widths[0]), *cells]))
-    return "\n".join(lines)
-
-
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.plan", description=__doc__.splitlines()[0])
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="as in `dvc exp run -S key=value`")
@@ -110,7 +101,7 @@ def main(argv: list[str] | None = None) -> None:
         usable = {key: found for key, found in known.items() if "unet" in found}
         has = f"{description.memory_gb():.1f} GB of memory ({description.available_memory_gb():.1f} free)"
         print(f"{description.cores()} cores, {has}, floats in {memory.floats(settings.device)}\n")
-        print(table([list(HEADS), *(line(key, settings, usable) for key in usable)]))
+        print(words.table([list(HEADS), *(line(key, settings, usable) for key in usable)]))
         said = {key: "; ".join(notes(key, settings, usable)) for key in usable}
         said |= {key: "sizes are known after the download" for key in known if key not in usable}
         print("\n" + "\n".join(f"{key}: {text}" for key, text in said.items() if text))

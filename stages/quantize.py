@@ -60,12 +60,12 @@ def main(argv: list[str] | None = None) -> None:
 
 def need(model: str, settings: Quantization) -> budget.Need:
     """What the UNet and the samples ask for."""
-    manifest.read(layout.ir(model, layout.FP16), rerun=f"export@{model}")
+    manifest.read_whole(layout.ir(model, layout.FP16), rerun=f"export@{model}")
     found = sizes.of_ir(layout.ir(model, layout.FP16))
     if settings.scheme not in NEEDS_SAMPLES:
         return budget.compress(found)
     calibration = layout.calibration(model)
-    recorded = manifest.read(calibration, rerun=f"calibrate@{model}")["facts"]["samples"]
+    recorded = manifest.read_whole(calibration, rerun=f"calibrate@{model}")["facts"]["samples"]
     shape = next(shards.load_samples(calibration, 1))["sample"].shape  # batch, channels, height, width
     asked = memory.Request(LATENT_PX * shape[-1], shape[0], "f32")
     return budget.quantize(found, asked, min(settings.samples, recorded), settings.scheme)

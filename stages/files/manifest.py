@@ -85,8 +85,8 @@ def read(folder: Path, *, rerun: str) -> dict:
     return manifest
 
 
-def verify(folder: Path, *, rerun: str) -> dict:
-    """Compare every file's size and SHA-256 with the manifest and return it; `rerun` is the DVC target to name."""
+def read_whole(folder: Path, *, rerun: str) -> dict:
+    """The manifest of a folder whose files are all there, each of its size; contents unread, as hashing takes time."""
     manifest = read(folder, rerun=rerun)
     for name, expected in manifest["files"].items():
         path = folder / safe_name(name)
@@ -94,11 +94,16 @@ def verify(folder: Path, *, rerun: str) -> dict:
             raise FileNotFoundError(f"{path} is missing: {remedy(path, rerun)}")
         if size(path) != expected["size"]:
             raise ValueError(f"{path} has {size(path)} bytes instead of {expected['size']}: {remedy(path, rerun)}")
+    return manifest
+
+
+def verify(folder: Path, *, rerun: str) -> dict:
+    """Compare every file's size and SHA-256 with the manifest and return it; `rerun` is the DVC target to name."""
+    manifest = read_whole(folder, rerun=rerun)
     for name, found in _described(folder, list(manifest["files"])).items():
         if found["sha256"] != manifest["files"][name]["sha256"]:
-            raise ValueError(
-                f"{folder / name} has other contents than its manifest says: {remedy(folder / name, rerun)}"
-            )
+            cure = remedy(folder / name, rerun)
+            raise ValueError(f"{folder / name} has other contents than its manifest says: {cure}")
     return manifest
 
 

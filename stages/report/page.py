@@ -160,7 +160,7 @@ def inference_precision(result: Result, precision: str) -> str:
 
 
 def record(result: Result) -> str:
-    """metrics.json to be read: without the raw measurements, null for what is not finite."""
+    """record.json to be read: without the raw measurements, null for what is not finite."""
     return json.dumps(readable(result.record), indent=1, ensure_ascii=False)
 
 

@@ -1,7 +1,8 @@
 """Figures as data: one small file per figure with all models side by side, and a machine's figures to be kept.
 
-Consumes results; produces reports/table/*.json, a row each in `dvc metrics show`, and reports/reference/<machine>,
-which belongs in git: the figures that the README shows, never those of whoever runs the pipeline. Computes nothing.
+Consumes results; produces reports/table/<family>/*.json, a row each in `dvc metrics show`, and the files of
+reports/reference/<machine>, which belongs in git: the figures that the README shows, never those of whoever runs the
+pipeline. Computes nothing.
 """
 
 from __future__ import annotations
@@ -15,15 +16,21 @@ from stages.report.results import Result
 
 
 def by_figure(found: list[Result]) -> dict[str, dict[str, Any]]:
-    """`{"step_ms": {"mini-sdxl": 14.7, "mini-vega": 4.5}}` of the measured models."""
-    measured = [result for result in found if not result.missing]
-    names = dict.fromkeys(name for result in measured for name in result.metrics)
-    return {name: {result.key: result.metrics.get(name) for result in measured} for name in names}
+    """`{"mini/step_ms": {"sdxl": 14.7, "vega": 4.5}}` of the measured models: columns are narrow, and the same in all
+    families."""
+    figures: dict[str, dict[str, Any]] = {}
+    for result in (result for result in found if not result.missing):
+        for name, value in result.metrics.items():
+            column = result.key.removeprefix(f"{result.family}-")
+            figures.setdefault(f"{result.family}/{name}", {})[column] = value
+    return figures
 
 
 def write(folder: Path, found: list[Result]) -> None:
     for name, values in by_figure(found).items():
-        (folder / f"{name}.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        file = folder / f"{name}.json"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 def write_reference(folder: Path, found: list[Result], machine: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ def read(folder: Path) -> list[results.Result]:
 
 
 def change(folder: Path, key: str, value: object, *path: str) -> None:
-    """Set one figure in a model's metrics.json; absent where the value is `...`."""
+    """Set one figure in a model's record.json; absent where the value is `...`."""
     file = folder / f"reports/benchmark/{key}/record.json"
     metrics = json.loads(file.read_text())
     inner = metrics
@@ -382,3 +382,19 @@ def test_compare_reads_what_it_declares():
     assert settings.models and settings.quantization.name
     with pytest.raises(AttributeError, match="quantization.samples"):
         _ = settings.quantization.samples
+
+
+def test_the_last_sentence_says_why_a_step_is_no_faster(tmp_path):
+    fake_reports(tmp_path)
+    for key in MODELS:
+        change(tmp_path, key, 0.94, "precisions", "int8", "speedup_step", "ratio")
+    words = summary.in_a_sentence(read(tmp_path))
+    assert "a step takes 1.06× as long as FP16's, which this processor computes in bfloat16." in words
+    assert "27.9 dB PSNR of float32's (to be seen)" in words
+
+
+def test_plots_say_how_large_they_are(tmp_path):
+    """DVC's page draws an SVG without width and height as an icon."""
+    fake_reports(tmp_path)
+    for svg in page.draw_plots(read(tmp_path)).values():
+        assert re.match(r'<svg [^>]*width="560" height="\d{2,}"', svg)

@@ -283,3 +283,33 @@ def test_embedded_prompts_are_enough_for_every_option() -> None:
             there = sum(json.loads(line)["split"] == part for line in lines)
             for path in (CONF / group).glob("*.yaml"):
                 assert yaml.safe_load(path.read_text())["prompts"] <= there, path
+
+
+def test_a_params_file_that_was_spoilt_is_named_with_its_cure(params: Path) -> None:
+    params.write_text(params.read_text().replace("steps: null", "steps: two"))
+    with pytest.raises(
+        ValueError, match=r"params.yaml: benchmark.steps must be a whole number, got 'two'.*`make params`"
+    ):
+        config.load(("prompts",), None, [], params)
+
+
+def test_settings_of_another_version_are_refused(params: Path) -> None:
+    params.write_text(params.read_text().replace("layout: 2", "layout: 1"))
+    with pytest.raises(ValueError, match=r"params.yaml: layout must be 2, got 1.*`make params`"):
+        config.load(("prompts",), None, [], params)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["benchmark.steps=two"], r"^benchmark.steps must be a whole number, got 'two'$"),
+        (["model.mini-sdxl.sampler.high_noise_fraction=0.8"], "must be a number for a refiner and null for a base"),
+        (["model.mini-sdxl-refiner.sampler.high_noise_fraction=null"], "got None for a refiner"),
+        (["model.mini-vega.source.repo=null"], "source.repo must be given where kind is local"),
+        (["family=synthetic", "model.synthetic-vega.source.architecture=null"], "source.architecture must be given"),
+        (["family=synthetic", "model.synthetic-vega.source.repo=vega"], "source.repo must be null where kind is synth"),
+    ],
+)
+def test_composing_checks_all_of_it_in_one_line(overrides: list[str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        composing.compose(overrides, CONF)
