@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from stages.files import layout, placing
-from stages.report import grids, page, pictures, results, summary, tables
+from stages.report import comparison, grids, page, pictures, results, summary, tables
 from stages.settings import config
 
 READS = ("model", "quantization.name")
@@ -47,7 +47,7 @@ def refresh_readme(settings: Any) -> list[results.Result]:
         raise ValueError(
             f"{layout.README} has no lines '<!-- table -->' and '<!-- /table -->' to put the table between"
         )
-    table = summary.markdown(found)
+    table = comparison.markdown(found)
     with placing.whole(layout.REPORTS / "readme") as folder:
         pictures.draw(grids.both_precisions(found), README_CELL).save(folder / "grid.webp", quality=90, method=6)
     machine = read_machine()

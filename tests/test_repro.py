@@ -49,7 +49,7 @@ def test_the_last_words_say_what_was_found_and_what_to_open(tmp_path: Path, monk
     (tmp_path / "reports/index.html").touch()
     lines = repro.closing(Counter(run=2, skipped=31), "8 min").splitlines()
     assert lines[0] == "Done in 8 min: 2 stages run, 31 unchanged."
-    assert lines[1].startswith("INT8 makes the UNets 1.96× smaller; pictures stay within 27.9 dB PSNR of float32's (to")
+    assert lines[1].startswith("INT8 makes the UNets 1.96× smaller; pictures keep 27.9 dB PSNR or more")
     assert "a step runs 1.41× as fast as FP16's." in lines[1]
     assert lines[2] == "Open reports/index.html"
 

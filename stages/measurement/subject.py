@@ -7,6 +7,7 @@ stages.machine.fitting; measures nothing.
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,6 @@ from stages.prompts import sets
 from stages.quantization import schemes
 
 if TYPE_CHECKING:
-    from stages.measurement.reference import Reference
     from stages.settings.schema import Settings
 
 
@@ -110,13 +110,13 @@ def let_go(subject: Subject) -> None:
     gc.collect()
 
 
-def jobs(subject: Subject, task: str, reference: Reference | None = None) -> list[tasks.Job]:
-    """One per prompt. Image-to-image starts from the base's pictures: a base model's own are the reference's."""
+def jobs(subject: Subject, task: str, pictures: Sequence[Any] = ()) -> list[tasks.Job]:
+    """One per prompt. Image-to-image starts from the base's pictures: `pictures` where the model is its own base."""
     starts = None
     if subject.first_stage is not None:
         starts = subject.first_stage.starts(task)
     elif task == "image-to-image":
-        starts = [tasks.Start(run.picture) for run in reference.runs]
+        starts = [tasks.Start(picture) for picture in pictures]
     return tasks.jobs(task, subject.prompts, starts, subject.settings.benchmark, subject.settings.model.sampler)
 
 

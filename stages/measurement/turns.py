@@ -33,7 +33,7 @@ def interleaved_runs(
     """Every task and prompt by every precision in turn, after warm-up."""
     runs: dict[str, list[tasks.Run]] = defaultdict(list)
     for task in subject.all_tasks:
-        todo = subjects.jobs(subject, task, reference)
+        todo = subjects.jobs(subject, task, [run.picture for run in reference.runs])
         warmup = subject.settings.benchmark.warmup if task == subject.main_task else 1
         for job in todo[:1] * warmup:
             for name, pipes in loaded.items():

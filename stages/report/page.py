@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stages.report import grids, pictures, plots, results, summary
+from stages.report import comparison, grids, pictures, plots, results, summary, words
 from stages.report.pictures import Grid
 from stages.report.results import BEFORE, Result
 
@@ -40,9 +40,9 @@ def page(found: list[Result], machine: dict[str, Any], shown: dict[str, Grid], d
         headline=summary.headline(found),
         key_figures=summary.key_figures(found),
         warnings=summary.warnings(found, machine),
-        columns=summary.columns(found),
-        lines=summary.comparison(found),
-        published=summary.beside_published(found),
+        columns=comparison.columns(found),
+        lines=comparison.comparison(found),
+        published=comparison.beside_published(found),
         overview=shown.get("overview"),
         chapters=chapters(shown),
         plots=drawn,
@@ -90,9 +90,9 @@ def draw_plots(found: list[Result]) -> dict[str, str]:
         (result.title, grids.title(name), time_parts(result, name)) for result in measured for name in (BEFORE, after)
     ]
     drawn = {
-        "size": plots.paired_bars("UNet on disk", names, pairs("unet_size_mb"), summary.in_mb),
+        "size": plots.paired_bars("UNet on disk", names, pairs("unet_size_mb"), words.in_mb),
         "time": plots.stacked_bars(
-            "Time of one picture", ["text encoders", "UNet steps", "VAE decode"], times, summary.duration
+            "Time of one picture", ["text encoders", "UNet steps", "VAE decode"], times, words.duration
         ),
         "speedup": plots.intervals(
             "Speed-up of one UNet step", f"{names[0]} time / {names[1]} time, with its 95 % interval", speedups
@@ -101,7 +101,7 @@ def draw_plots(found: list[Result]) -> dict[str, str]:
     fidelity = pairs("sqnr_db")
     if any(value is not None for _, *pair in fidelity for value in pair):  # random weights have none
         title = "Noise prediction against float32 (SQNR)"
-        drawn["fidelity"] = plots.paired_bars(title, names, fidelity, summary.in_db)
+        drawn["fidelity"] = plots.paired_bars(title, names, fidelity, words.in_db)
     return drawn
 
 
@@ -150,13 +150,13 @@ def setting_row(result: Result) -> list[str]:
         metrics.get("scheduler"), metrics.get("executed_steps"), metrics.get("guidance"), pixels,
         " / ".join(hints), summary.busy(metrics.get("noise") or {}), result.licence,
     ]  # fmt: skip
-    return [result.title, *(summary.DASH if value in (None, "") else str(value) for value in values)]
+    return [result.title, *(words.DASH if value in (None, "") else str(value) for value in values)]
 
 
 def inference_precision(result: Result, precision: str) -> str:
     """`bfloat16`: what the plugin computes in where nothing is quantized; OpenVINO writes `<Type: 'bfloat16'>`."""
     hint = (result.value(precision, "effective_properties") or {}).get("INFERENCE_PRECISION_HINT")
-    return str(hint).removeprefix("<Type: '").removesuffix("'>") if hint else summary.DASH
+    return str(hint).removeprefix("<Type: '").removesuffix("'>") if hint else words.DASH
 
 
 def record(result: Result) -> str:

@@ -1,6 +1,6 @@
-"""Tables for a terminal: cells as text, columns of one width each.
+"""Numbers and tables as text: units, digits that count, an en dash for what is unknown, columns of one width.
 
-Consumes values and rows of cells; produces text.
+Consumes values; produces text.
 """
 
 from __future__ import annotations
@@ -23,3 +23,41 @@ def table(rows: list[list[str]]) -> str:
 def cell(value: Any) -> str:
     """`14.7`, `0.992`, `int8`; four digits that count at most."""
     return DASH if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def span(values: list[float]) -> str:
+    low, high = f"{min(values):.2f}", f"{max(values):.2f}"
+    return f"{low}×" if low == high else f"{low}–{high}×"
+
+
+def times(value: float | None) -> str:
+    """`1.98×`, `12.3×`"""
+    return DASH if value is None else f"{value:.2f}×" if value < 10 else f"{value:.1f}×"
+
+
+def duration(seconds: float | None) -> str:
+    """`8.21 ms`, `32.1 ms`, `0.81 s`, `93.4 s`"""
+    if seconds is None:
+        return DASH
+    if seconds < 0.2:
+        return f"{number(1000 * seconds)} ms"
+    return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """Three digits that count, no less than all before the point: `7.24`, `14.2`, `1,456`."""
+    if value is None:
+        return DASH
+    return (f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 100 else f"{value:,.0f}") + unit
+
+
+def in_mb(value: float | None) -> str:
+    return number(value, " MB")
+
+
+def in_db(value: float | None) -> str:
+    return number(value, " dB")
+
+
+def fixed(value: float | None, digits: int) -> str:
+    return DASH if value is None else f"{value:.{digits}f}"

@@ -12,6 +12,7 @@ import types
 import typing
 from typing import Annotated, Any, Literal
 
+from stages.files import layout
 from stages.settings.schema import LAYOUT, NEEDS_SAMPLES, SECTIONS, Model
 
 
@@ -123,7 +124,7 @@ def _check_together(params: dict[str, Any]) -> None:
             raise ValueError(f"prompts.{name} must be given where prompts.source is {prompts['source']}")
     _check_clip(params["clip"])
     name = quantization["name"]
-    if name == "fp16" or not name.replace("-", "").replace("_", "").isalnum():
+    if name == layout.FP16 or not name.replace("-", "").replace("_", "").isalnum():
         raise ValueError(f"quantization.name must be letters, digits, - and _ and not fp16, got {name!r}")
     if quantization["scheme"] in NEEDS_SAMPLES and not quantization["samples"]:
         raise ValueError(f"quantization.samples must be at least 1 with scheme {quantization['scheme']}, got 0")
