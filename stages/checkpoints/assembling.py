@@ -31,16 +31,17 @@ def assemble(source: Source, folder: Path, record: Path) -> dict[str, str]:
     taken = repository.place(lambda names: select_pipeline(names, source.variant), folder, source.variant)
     for part, swap in (("unet", source.unet), ("vae", source.vae)):
         if swap is not None:
-            taken |= _swap(source.kind, part, swap, folder, record)
+            taken |= _swap(part, swap, folder, record)
     components.read_index(folder)
     check_weights(folder)
-    if source.lora is not None:
-        taken |= lora.fuse(source.kind, source.lora, folder, record)
+    for adapter in source.adapters:
+        taken |= lora.fuse(adapter.kind, adapter, folder, record)
+    if source.adapters:
         check_weights(folder / "unet")
     return taken
 
 
-def _swap(kind: str, part: str, swap: SwapSource, folder: Path, record: Path) -> dict[str, str]:
+def _swap(part: str, swap: SwapSource, folder: Path, record: Path) -> dict[str, str]:
     """Put what `swap` names in the place of the pipeline's own `part`, a key of components.STEMS, and of its class."""
     prefix = f"{swap.subfolder}/" if swap.subfolder else ""
 
@@ -51,7 +52,7 @@ def _swap(kind: str, part: str, swap: SwapSource, folder: Path, record: Path) ->
 
     own = components.read_json(folder / part / "config.json")
     shutil.rmtree(folder / part)
-    taken = Repository(kind, swap.repo, swap.revision, record).place(select, folder / part, swap.variant, prefix)
+    taken = Repository(swap.kind, swap.repo, swap.revision, record).place(select, folder / part, swap.variant, prefix)
     found = components.read_json(folder / part / "config.json")
     allowed = [name for _, name in components.CLASSES[part]]
     if found.get("_class_name") not in allowed:

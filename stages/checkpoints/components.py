@@ -8,6 +8,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.settings import samplers
+
 INDEX = "model_index.json"
 IR_FILES = ("openvino_model.xml", "openvino_model.bin")
 
@@ -39,19 +41,8 @@ TOKENIZER_FILES = (
     "added_tokens.json",
 )
 PIPELINES = {"base": "StableDiffusionXLPipeline", "refiner": "StableDiffusionXLImg2ImgPipeline"}
-SCHEDULERS = (
-    "DDIMScheduler",
-    "DPMSolverMultistepScheduler",
-    "DPMSolverSinglestepScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "EulerDiscreteScheduler",
-    "HeunDiscreteScheduler",
-    "LCMScheduler",
-    "PNDMScheduler",
-    "UniPCMultistepScheduler",
-)
 CLASSES = {
-    "scheduler": [("diffusers", name) for name in SCHEDULERS],
+    "scheduler": [("diffusers", name) for name in samplers.known()["classes"]],
     "text_encoder": [("transformers", "CLIPTextModel")],
     "text_encoder_2": [("transformers", "CLIPTextModelWithProjection")],
     "tokenizer": [("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")],

@@ -16,10 +16,10 @@ from stages.checkpoints.repository import Repository
 from stages.files import manifest
 
 if TYPE_CHECKING:
-    from stages.settings.schema import LoraSource
+    from stages.settings.schema import AdapterSource
 
 
-def fuse(kind: str, lora: LoraSource, folder: Path, record: Path) -> dict[str, str]:
+def fuse(kind: str, lora: AdapterSource, folder: Path, record: Path) -> dict[str, str]:
     """Add the adapter to the UNet's weights in float32 and write them back in float16, without any trace of it."""
 
     def select(names: list[str]) -> list[str]:
