@@ -72,7 +72,7 @@ def generate(
 
 def decode(pipeline: Any, latents: Any) -> Image.Image:
     """The picture of finished latents (1, 4, h, w), as the pipeline itself makes it at `output` "pil"."""
-    decoded = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor, return_dict=False)[0]
+    decoded = pipeline.vae.decode(_unscaled(latents, pipeline.vae.config), return_dict=False)[0]
     return pipeline.image_processor.postprocess(decoded, output_type="pil")[0]
 
 
@@ -121,6 +121,17 @@ def executed_steps(pipeline: Any) -> int:
 def _latents_shape(pipeline: Any, sampler: Sampler) -> tuple[int, int, int, int]:
     height, width = (side // pipeline.vae_scale_factor for side in (sampler.height, sampler.width))
     return 1, pipeline.unet.config.in_channels, height, width
+
+
+def _unscaled(latents: Any, config: Any) -> Any:
+    """Latents as the VAE's encoder makes them: some checkpoints give a mean and a deviation for each channel."""
+    import torch
+
+    mean, deviation = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
+    if mean is None or deviation is None:
+        return latents / config.scaling_factor
+    mean, deviation = (torch.tensor(values).view(1, -1, 1, 1) for values in (mean, deviation))
+    return latents * deviation / config.scaling_factor + mean
 
 
 def _callback(on_step: Callable[[Any], None]) -> Callable[..., dict]:

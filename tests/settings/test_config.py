@@ -81,7 +81,7 @@ def test_family_and_model_are_chosen_together() -> None:
 def test_hub_revisions_are_full_commits_or_main() -> None:
     files = [yaml.safe_load(path.read_text()) for path in (CONF / "model").glob("*.yaml")]
     models = {key: model for file in files for key, model in file.items() if model["family"] == "hub"}
-    assert len(models) == 7
+    assert len(models) == 15
     for key, model in models.items():
         source = model["source"]
         for part in (source, source["unet"], source["vae"], *source["adapters"]):
