@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from stages.checkpoints import components, lora, synthetic
 from stages.checkpoints.repository import Repository, select_pipeline, select_weights
 from stages.checkpoints.weights import check_weights
-from stages.files import placing
+from stages.files import manifest, placing
 
 if TYPE_CHECKING:
-    from stages.settings.schema import Source, SwapSource
+    from stages.settings.schema import LoraSource, Source, SwapSource
 
 
 def assemble(source: Source, folder: Path, record: Path) -> dict[str, str]:
@@ -35,8 +35,7 @@ def assemble(source: Source, folder: Path, record: Path) -> dict[str, str]:
     components.read_index(folder)
     check_weights(folder)
     if source.lora is not None:
-        taken |= lora.fuse(source.kind, source.lora, folder, record)
-        check_weights(folder / "unet")
+        taken |= _fuse(source.kind, source.lora, folder, record)
     return taken
 
 
@@ -62,6 +61,19 @@ def _swap(kind: str, part: str, swap: SwapSource, folder: Path, record: Path) ->
         _check_same_latents(own, found, swap.repo)
     _enter(folder / components.INDEX, part, found["_class_name"])
     return taken
+
+
+def _fuse(kind: str, adapter: LoraSource, folder: Path, record: Path) -> dict[str, str]:
+    """Take the adapter's file and add it to the weights in `folder`."""
+
+    def select(names: list[str]) -> list[str]:
+        if adapter.file not in names or not adapter.file.endswith(".safetensors"):
+            raise ValueError(f"{adapter.repo} has no safetensors file {adapter.file!r}: see source.lora.file")
+        return [adapter.file]
+
+    path = Repository(kind, adapter.repo, adapter.revision, record).take(select)[adapter.file]
+    lora.fuse(folder, [(path, adapter.scale)])
+    return {f"{adapter.repo}/{adapter.file}": manifest.sha256(path)}
 
 
 def _check_same_latents(own: dict[str, Any], found: dict[str, Any], repo: str) -> None:
