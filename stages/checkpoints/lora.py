@@ -84,9 +84,9 @@ def _added(where: str, weight: Any, deltas: list[Delta], opened: dict[Path, Any]
     import torch
 
     for delta in deltas:
-        weight = weight.float() + _product(delta, opened[delta.path]).reshape(weight.shape)
+        weight = _product(delta, opened[delta.path]).reshape(weight.shape).add_(weight)  # in place: tensors are large
     weight = weight.half()
-    if not torch.isfinite(weight).all():
+    if weight.numel() and not all(map(torch.isfinite, torch.aminmax(weight))):  # far quicker than isfinite
         after = "".join(f" + {delta.path}" for delta in deltas)
         raise ValueError(f"{where}{after} leaves the range of float16, +-65504: a smaller scale is wanted")
     return weight
