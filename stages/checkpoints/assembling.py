@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.checkpoints import components, lora, synthetic
-from stages.checkpoints.repository import Repository, select_pipeline, select_weights
+from stages.checkpoints.repository import Repository, Select, select_pipeline, select_weights
 from stages.checkpoints.weights import check_weights
-from stages.files import placing
+from stages.files import manifest, placing
 
 if TYPE_CHECKING:
-    from stages.settings.schema import Source, SwapSource
+    from stages.settings.schema import AdapterSource, Source, SwapSource
 
 
 def assemble(source: Source, folder: Path, record: Path) -> dict[str, str]:
@@ -34,10 +34,8 @@ def assemble(source: Source, folder: Path, record: Path) -> dict[str, str]:
             taken |= _swap(part, swap, folder, record)
     components.read_index(folder)
     check_weights(folder)
-    for adapter in source.adapters:
-        taken |= lora.fuse(adapter.kind, adapter, folder, record)
     if source.adapters:
-        check_weights(folder / "unet")
+        taken |= _fuse(source.adapters, folder, record)
     return taken
 
 
@@ -83,3 +81,23 @@ def _enter(path: Path, part: str, class_name: str) -> None:
     index = components.read_json(path)
     if index.get(part) != ["diffusers", class_name]:
         placing.write_text(path, json.dumps({**index, part: ["diffusers", class_name]}, indent=2) + "\n")
+
+
+def _fuse(adapters: list[AdapterSource], folder: Path, record: Path) -> dict[str, str]:
+    """Add the adapters to the weights in `folder`, one after the other, without any trace of them."""
+    paths, taken = [], {}
+    for adapter in adapters:
+        path = Repository(adapter.kind, adapter.repo, adapter.revision, record).take(_only(adapter))[adapter.file]
+        paths.append((path, adapter.scale))
+        taken[f"{adapter.repo}/{adapter.file}"] = manifest.sha256(path)
+    lora.fuse(folder, paths)
+    return taken
+
+
+def _only(adapter: AdapterSource) -> Select:
+    def select(names: list[str]) -> list[str]:
+        if adapter.file not in names or not adapter.file.endswith(".safetensors"):
+            raise ValueError(f"{adapter.repo} has no safetensors file {adapter.file!r}: see source.adapters")
+        return [adapter.file]
+
+    return select
