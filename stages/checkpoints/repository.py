@@ -45,7 +45,16 @@ class Repository:
                 placing.link(path, target)
             else:
                 shutil.copyfile(path, target)
+        self._check_parts(files)
         return {f"{self.repo}/{name}": manifest.sha256(path) for name, path in files.items()}
+
+    def _check_parts(self, files: dict[str, Path]) -> None:
+        """Every part that the index names is among the files: a Hub cache may hold some parts of a pipeline alone."""
+        index = components.read_json(files[components.INDEX]) if components.INDEX in files else {}
+        parts = [*components.present(index), *components.tokenizers(index)] if index else []
+        for part in dict.fromkeys(getattr(part, "folder", part) for part in parts):
+            if not any(name.startswith(f"{part}/") for name in files):
+                raise FileNotFoundError(f"{self.repo} has no {part}, which its {components.INDEX} names")
 
 
 def select_pipeline(names: list[str], variant: str | None) -> list[str]:
