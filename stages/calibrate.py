@@ -44,6 +44,7 @@ def calibrate(settings: Settings, root: Path = Path(".")) -> dict:
         paths = [shards.shard_path(kept, number) for number in range(len(chosen))]
         samples = sum(map(shards.count_samples, paths))
         facts = {"samples": samples, "prompts": len(chosen), "truncated": truncated, "unet": described["unet"]}
+        facts |= {"largest_px": round(_asked(settings).size_px)}
         with placing.whole(target) as folder:
             for path in paths:
                 placing.link(path, folder / path.name)
@@ -64,10 +65,15 @@ def main(argv: list[str] | None = None) -> None:
 def _need(settings: Settings) -> budget.Need:
     folders = _folders(settings, Path("."))
     found = {part: sizes.of_ir(folder) for part, folder in folders.items()}
-    asked, unet = memory.request(settings.model.sampler, settings.device), _unet(settings, folders)
+    asked, unet = _asked(settings), _unet(settings, folders)
     chosen = settings.calibration
     counts = chosen.prompts, settings.model.sampler.steps, chosen.steps_per_prompt
     return budget.calibrate(found["ir"], asked, unet, *counts, base=found.get("base"))
+
+
+def _asked(settings: Settings) -> memory.Request:
+    samplers = memory.at_sizes(settings.model.sampler, settings.calibration.sizes)
+    return memory.request(memory.largest(samplers), settings.device)
 
 
 def _shape(settings: Settings) -> dict[str, int]:
@@ -86,7 +92,7 @@ def _folders(settings: Settings, root: Path) -> dict[str, Path]:
 
 def _unet(settings: Settings, folders: dict[str, Path]) -> str:
     """How the recorded UNet is stored: one choice for base and refiner, by the larger of the two."""
-    asked = memory.request(settings.model.sampler, settings.device)
+    asked = _asked(settings)
     choices = {
         memory.recording_unet(settings.calibration.unet, sizes.of_ir(folder), asked) for folder in folders.values()
     }

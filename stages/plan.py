@@ -28,9 +28,11 @@ def needs(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, N
     """Need by stage of one model; `known`: sizes of all selected models."""
     model, found = settings.models[key], known[key]
     asked = memory.request(model.sampler, settings.device)
+    sizes_px = memory.at_sizes(model.sampler, settings.calibration.sizes)
+    collected = memory.request(memory.largest(sizes_px), settings.device)
     base = known.get(model.base) if model.role == "refiner" else None
     drawn = [found] if base is None else [base, found]
-    choices = {memory.recording_unet(settings.calibration.unet, one, asked) for one in drawn}
+    choices = {memory.recording_unet(settings.calibration.unet, one, collected) for one in drawn}
     unet = INT8_WEIGHTS if INT8_WEIGHTS in choices else FP16
     counts = settings.calibration.prompts, model.sampler.steps, settings.calibration.steps_per_prompt
     samples = settings.calibration.prompts * min(settings.calibration.steps_per_prompt, model.sampler.steps)
@@ -41,9 +43,9 @@ def needs(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, N
     return {
         "download": budget.download(found, model.source.kind),
         "export": budget.export(found),
-        "calibrate": budget.calibrate(found, asked, unet, *counts, base=base),
+        "calibrate": budget.calibrate(found, collected, unet, *counts, base=base),
         "quantize": budget.quantize(
-            found, asked, min(settings.quantization.samples, samples), settings.quantization.scheme
+            found, collected, min(settings.quantization.samples, samples), settings.quantization.scheme
         ),
         "benchmark": budget.benchmark(found, asked, stored, pictures, steps, points),
     }

@@ -7,7 +7,6 @@ that the INT8 operations execute is shown by the benchmark.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ from stages.ir import anatomy, runtime
 from stages.machine import budget, memory, sizes, usage
 from stages.quantization import schemes
 from stages.settings import config
-from stages.settings.schema import LATENT_PX, NEEDS_SAMPLES
+from stages.settings.schema import NEEDS_SAMPLES
 
 if TYPE_CHECKING:
     from stages.settings.schema import Quantization
@@ -66,10 +65,10 @@ def need(model: str, settings: Quantization) -> budget.Need:
     if settings.scheme not in NEEDS_SAMPLES:
         return budget.compress(found)
     calibration = layout.calibration(model)
-    recorded = manifest.read_whole(calibration, rerun=f"calibrate@{model}")["facts"]["samples"]
-    batch, _, height, width = next(shards.load_samples(calibration, 1))["sample"].shape
-    asked = memory.Request(LATENT_PX * math.sqrt(height * width), batch, "f32")
-    return budget.quantize(found, asked, min(settings.samples, recorded), settings.scheme)
+    recorded = manifest.read_whole(calibration, rerun=f"calibrate@{model}")["facts"]
+    batch = len(next(shards.load_samples(calibration, 1))["sample"])
+    asked = memory.Request(recorded["largest_px"], batch, "f32")
+    return budget.quantize(found, asked, min(settings.samples, recorded["samples"]), settings.scheme)
 
 
 class _Samples:

@@ -75,7 +75,7 @@ def prepare(folder: Path, share: bool = True) -> Path:
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     template = next(iter(params["model"].values()))
     params["model"] = {key: model_settings(template, key) for key in MODELS}
-    params["prompts"]["file"] = str(REPOSITORY / "stages/prompts/emoji.jsonl")
+    params["prompts"]["file"] = params["prompts"]["watch"] = str(REPOSITORY / "stages/prompts/emoji.jsonl")
     params["benchmark"] |= {"prompts": 2, "repetitions": 2, "warmup": 1}
     params["device"] |= {"inference_precision": "f32", "dynamic_quantization_group_size": 0}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))

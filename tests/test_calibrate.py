@@ -22,7 +22,7 @@ PROMPTS = Path("stages/prompts/emoji.jsonl").resolve()
 COUNT = 3
 
 
-def settings(key: str = "base", *, seed: int = 0, unet: str = "auto", **how) -> Settings:
+def settings(key: str = "base", *, seed: int = 0, unet: str = "auto", sizes=(), **how) -> Settings:
     prompts = {"repo": None, "revision": None, "subset": None, "split": None, "column": "text"}
     role = "refiner" if key == "refiner" else "base"
     return part(
@@ -30,7 +30,7 @@ def settings(key: str = "base", *, seed: int = 0, unet: str = "auto", **how) -> 
         model_key=key,
         model=part(Model, role=role, base="base" if role == "refiner" else key, sampler=sampler(**how)),
         prompts=part(Prompts, name="emoji", source="embedded", file=str(PROMPTS), seed=0, **prompts),
-        calibration=part(Calibration, prompts=COUNT, steps_per_prompt=2, unet=unet, seed=seed),
+        calibration=part(Calibration, prompts=COUNT, steps_per_prompt=2, sizes=list(sizes), unet=unet, seed=seed),
         device=CPU,
     )
 
@@ -57,7 +57,8 @@ def recorded(root: Path, model: str) -> list[runtime.Inputs]:
 
 def test_a_base_is_recorded_with_its_guidance_at_its_own_steps(root: Path) -> None:
     facts = calibrate(settings(steps=6), root)["facts"]
-    assert facts == {"samples": 2 * COUNT, "prompts": COUNT, "truncated": facts["truncated"], "unet": "fp16"}
+    counts = {"samples": 2 * COUNT, "prompts": COUNT, "truncated": facts["truncated"]}
+    assert facts == counts | {"unet": "fp16", "largest_px": 32}
     samples = recorded(root, "base")
     assert {sample["sample"].shape for sample in samples} == {(2, 4, 16, 16)}  # guidance doubles the batch
     assert set(samples[0]) == {"sample", "timestep", "encoder_hidden_states", "text_embeds", "time_ids"}
@@ -188,3 +189,13 @@ def test_the_recorded_unet_can_be_chosen(tmp_path: Path) -> None:
     root = make_root(tmp_path, "lcm")
     few = settings("lcm", unet="int8-weights", scheduler="LCMScheduler", steps=2, guidance=8.0)
     assert calibrate(few, root)["facts"]["unet"] == "int8-weights"
+
+
+@pytest.mark.parametrize("model", ["base", "refiner"])
+def test_several_sizes_share_the_prompts_and_neighbours_share_a_size(tmp_path: Path, model: str) -> None:
+    root = make_root(tmp_path, "base", "refiner")
+    facts = calibrate(settings(model, steps=10, sizes=[[48, 32], [16, 64]]), root)["facts"]
+    shapes = [sample["sample"].shape[2:] for sample in recorded(root, model)]
+    assert list(dict.fromkeys(shapes)) == [(16, 16), (16, 24), (32, 8)]
+    assert shapes == sorted(shapes, key=shapes.index), "no size comes back: OpenVINO prepares anew for each change"
+    assert facts["largest_px"] == round((48 * 32) ** 0.5)

@@ -1,4 +1,4 @@
-"""UNet inputs collected while a model draws prompts at its own steps, guidance and size; nothing is decoded.
+"""UNet inputs collected while a model draws prompts at its own steps, guidance and sizes; nothing is decoded.
 
 Consumes IR folders (a refiner: its base's too) and prompts; produces one shard per prompt. What has a shard already is
 not drawn again, so that a killed run goes on with the same result. Chooses steps evenly out of the whole schedule.
@@ -16,6 +16,7 @@ from stages.calibration import shards
 from stages.generation import drawing, pipelines, recording
 from stages.generation.residency import Room
 from stages.ir import runtime
+from stages.machine import memory
 from stages.prompts import sets
 from stages.prompts.sets import Prompt
 
@@ -30,7 +31,7 @@ def collect(settings: Settings, folders: dict[str, Path], chosen: list[Prompt], 
 
     `folders`: {"ir": the model's own}, and of a refiner {"base": its base's}.
     """
-    sampler, device = settings.model.sampler, settings.device
+    sampler, device = memory.largest(_samplers(settings)), settings.device
     missing = [number for number in range(len(chosen)) if not shards.shard_path(target, number).is_file()]
     starts = _starts(folders["base"], settings, chosen, missing, room) if "base" in folders else {}
     task = "two-stage" if "base" in folders else "text-to-image"
@@ -53,11 +54,21 @@ def choose_steps(total: int, count: int, turn: int, turns: int, seed: int = 0) -
     return [int((stretch + place) * total / count) for stretch in range(count)]
 
 
+def _samplers(settings: Settings) -> list[Sampler]:
+    return memory.at_sizes(settings.model.sampler, settings.calibration.sizes)
+
+
+def _sampler(settings: Settings, number: int) -> Sampler:
+    """The n-th prompt's: neighbours share a size, as OpenVINO prepares for one shape at a time."""
+    samplers = _samplers(settings)
+    return samplers[number * len(samplers) // settings.calibration.prompts]
+
+
 def _record_prompt(
     pipeline: Any, settings: Settings, encoded: drawing.Encoded, turn: tuple[int, int], start: Any
 ) -> list[runtime.Inputs]:
     """The chosen steps of one prompt, the n-th of so many. Inputs of all its steps are held for a moment."""
-    sampler = settings.model.sampler
+    sampler = _sampler(settings, turn[0])
     handed_over = {} if start is None else {"image": start, "denoising_start": sampler.high_noise_fraction}
     with recording.recording(pipeline, keep=lambda step: True) as samples:
         drawing.generate(pipeline, encoded, sampler, _seed(settings, turn[0]), output="latent", **handed_over)
@@ -69,11 +80,11 @@ def _starts(base: Path, settings: Settings, chosen: list[Prompt], missing: list[
     """The base's unfinished latents for every missing prompt; the base is out of memory before the refiner comes in."""
     if not missing:
         return {}
-    sampler = settings.model.sampler
+    sampler = memory.largest(_samplers(settings))
     pipeline = pipelines.load(base, "text-to-image", sampler, settings.device, room=room)
     how: Any = {"output": "latent", "denoising_end": sampler.high_noise_fraction}
     starts = {
-        number: drawing.generate(pipeline, encoded, sampler, _seed(settings, number), **how)
+        number: drawing.generate(pipeline, encoded, _sampler(settings, number), _seed(settings, number), **how)
         for number, encoded in _encoded(pipeline, chosen, missing, sampler, "base latents")
     }
     room.clear()

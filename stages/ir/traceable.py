@@ -12,7 +12,7 @@ from typing import Any
 from stages.checkpoints.components import read_index, read_json
 
 BATCH = 2
-LATENT_PX = 15  # odd, so that the trace takes upsampling sizes from the skip connections and any picture size works
+LATENT_SIDE = 15  # odd, so that the trace takes upsampling sizes from the skip connections and any picture size works
 PICTURE_PX = 32
 NO_VARIANCE = -30.0  # logarithmic: the least that diffusers' DiagonalGaussianDistribution lets through
 
@@ -115,7 +115,7 @@ def _unet(checkpoint: Path) -> Traceable:
 
     guided = config.time_cond_proj_dim is not None
     example = {
-        "sample": torch.randn(BATCH, config.in_channels, LATENT_PX, LATENT_PX),
+        "sample": torch.randn(BATCH, config.in_channels, LATENT_SIDE, LATENT_SIDE),
         "timestep": torch.tensor([1] * BATCH, dtype=torch.int64),
         "encoder_hidden_states": torch.randn(BATCH, tokens, config.cross_attention_dim),
         "timestep_cond": torch.randn(BATCH, config.time_cond_proj_dim) if guided else None,
@@ -175,7 +175,7 @@ def _vae_decoder(checkpoint: Path) -> Traceable:
         def forward(self, latent_sample: Any) -> Any:
             return self.vae.decode(latent_sample, return_dict=False)[0]
 
-    example = {"latent_sample": torch.randn(BATCH, vae.config.latent_channels, LATENT_PX, LATENT_PX)}
+    example = {"latent_sample": torch.randn(BATCH, vae.config.latent_channels, LATENT_SIDE, LATENT_SIDE)}
     return Traceable(Decoder().eval(), example, {"latent_sample": (0, 2, 3)}, ("sample",), _vae_options(vae))
 
 

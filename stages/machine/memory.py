@@ -5,6 +5,7 @@ Consumes sizes of components, a `Request` and costs.yaml; produces GB (1e9 bytes
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -40,6 +41,20 @@ def request(sampler: Any, device: Any) -> Request:
     whole = Request(side_px(sampler), 2 if sampler.guidance > 1 else 1, floats(device))
     short = decoding_gb(whole) > SHARE * description.memory_gb()
     return replace(whole, tiles=device.decode == "tiles" or (device.decode == "auto" and short))
+
+
+def at_sizes(sampler: Any, sizes: list[list[int]]) -> list[Any]:
+    """The sampler at its own size and at these, each [width, height]."""
+    found = [sampler]
+    for width, height in sizes:
+        other = copy.copy(sampler)
+        other.width, other.height = width, height
+        found.append(other)
+    return found
+
+
+def largest(samplers: list[Any]) -> Any:
+    return max(samplers, key=side_px)
 
 
 def side_px(sampler: Any) -> float:

@@ -27,6 +27,9 @@ def check(params: dict[str, Any], running: str | None = None) -> None:
         _check_sampler(f"model.{key}.sampler", model["sampler"], model["role"])
         if running in (None, key):
             _check_tasks(f"model.{key}", model, params["benchmark"])
+    for number, size in enumerate(params["calibration"]["sizes"]):
+        if len(size) != 2:
+            raise ValueError(f"calibration.sizes[{number}] must be [width, height], got {size}")
     _check_prompts(params["prompts"])
     _check_clip(params["clip"])
     _check_quantization(params["quantization"])
@@ -106,6 +109,8 @@ def _check_prompts(prompts: dict[str, Any]) -> None:
     for name in needed:
         if not prompts[name]:
             raise ValueError(f"prompts.{name} must be given where prompts.source is {prompts['source']}")
+    if prompts["source"] == "embedded" and prompts["watch"] != prompts["file"]:
+        raise ValueError(f"prompts.watch must be prompts.file, {prompts['file']!r}, got {prompts['watch']!r}")
 
 
 def _check_quantization(quantization: dict[str, Any]) -> None:

@@ -123,6 +123,7 @@ class Prompts(Part):
     column: str
     file: str | None
     seed: Whole
+    watch: str  # what DVC looks at: the file itself, where it is one
 
 
 @dataclass(repr=False)
@@ -139,6 +140,7 @@ class Clip(Part):
 class Calibration(Part):
     prompts: Count
     steps_per_prompt: Steps
+    sizes: list[list[Pixels]]  # of [width, height]
     unet: Literal["auto", "fp16", "int8-weights"]
     seed: Whole
 

@@ -160,7 +160,7 @@ def test_a_bad_file_stops_the_first_stage_and_nothing_is_written(tmp_path: Path,
     (tmp_path / "mine.txt").write_text("# nothing yet\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
-        describe.main(["prompts.file=mine.txt"])
+        describe.main(["prompts.file=mine.txt", "prompts.watch=mine.txt"])
     assert end.value.code == 2 and not (tmp_path / "reports").exists()
     assert capsys.readouterr().err == "error: prompts.file 'mine.txt' holds no prompts\n"
 
