@@ -16,7 +16,7 @@ from typing import Any
 from stages.files import layout, manifest, placing
 from stages.ir import anatomy
 from stages.machine import budget, description, memory, sizes, usage
-from stages.measurement import clip, curve, figures, gallery, metrics, record
+from stages.measurement import clip, curve, doubts, figures, gallery, metrics, record
 from stages.measurement import subject as subjects
 from stages.measurement.reference import POINTS
 from stages.settings import config
@@ -43,6 +43,7 @@ def benchmark(settings: Any) -> dict[str, Any]:
         bar.update()
     about = {"machine": machine["id"], "random_weights": random_weights, "clip_model": scorer["facts"] or None}
     found = about | found | {"inputs": digests}
+    found |= {"doubts": doubts.doubts(found)}
     gallery.write(layout.benchmark(key) / "images", subject, runs)
     write(layout.benchmark(key), found)
     return found
@@ -89,9 +90,11 @@ def closing_line(found: dict[str, Any]) -> str:
     fidelity = f"noise prediction {row['sqnr_db']} dB, pictures {row['psnr_db']} dB"
     if found["random_weights"]:
         fidelity = "the weights are random, nothing else means anything"
+    doubted = "".join(f"; {doubt}" for doubt in found["doubts"])
     return (
         f"{found['model']} {found['quantization']}: {step['ratio']:.2f}x ({step['low']:.2f} to "
-        f"{step['high']:.2f}) the speed of fp16 in a UNet step, {image['ratio']:.2f}x in an image; {fidelity}{busy}"
+        f"{step['high']:.2f}) the speed of fp16 in a UNet step, {image['ratio']:.2f}x in an image; "
+        f"{fidelity}{busy}{doubted}"
     )
 
 

@@ -23,6 +23,7 @@ FIDELITY = (
     "psnr_db",
     "ssim",
     "clip_score",
+    "clip_floor",
     "clip_similarity",
     "worst_prompt",
 )
@@ -102,7 +103,8 @@ def fidelity_figures(reference: Reference, runs: list[tasks.Run], pipeline: Any)
         "trajectory_cosine": round(float(np.mean(cosines)), 6),
         "psnr_db": rounded(float(np.median(decibels)) if decibels else None),
         "ssim": rounded(float(np.median([similarity for _, similarity, _ in pictures])), 4),
-        "clip_score": None,  # both: see add_clip_figures
+        "clip_score": None,  # these three: see add_clip_figures
+        "clip_floor": None,
         "clip_similarity": None,
         "worst_prompt": {"id": worst[2].id, "text": worst[2].text, "psnr_db": rounded(worst[0])},
     }
@@ -139,6 +141,8 @@ def add_clip_figures(
         row = rows[name]
         found = model.picture_features([run.picture for run in reference.same_task(runs[name])])
         row["clip_score"] = rounded(fidelity.clip_score(found, texts))
+        if len(texts) > 1:  # each picture with the next one's prompt
+            row["clip_floor"] = rounded(fidelity.clip_score(found, np.roll(texts, -1, axis=0)))
         row["clip_similarity"] = rounded(fidelity.clip_similarity(expected, found), 4)
 
 

@@ -94,6 +94,7 @@ def warnings(found: list[Result], machine: dict) -> list[str]:
     """What a reader must know before comparing: absent figures, a busy machine, several machines, random weights."""
     said = [f"{line.result.title}: {line.reason}" for line in comparison.comparison(found) if line.reason]
     for result in found:
+        said += [f"{result.title}: {doubt}" for doubt in result.record.get("doubts") or []]
         noise = result.record.get("noise") or {}
         if noise.get("flagged"):
             said.append(f"{result.title} was measured on a busy machine ({busy(noise)}): read its times with care, "

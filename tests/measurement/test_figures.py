@@ -32,8 +32,13 @@ def test_clip_figures_are_as_computed_by_hand():
     others = runs("image-to-image", 180, 180)
     mine = {"fp16": runs("text-to-image", 0, 90) + others, "int8": others + runs("text-to-image", 60, 60)}
     figures.add_clip_figures(rows, reference, mine, Stub())
-    assert rows["fp16"] == {"clip_score": 93.3, "clip_similarity": 1.0}  # (cos 0 + cos 30) / 2
-    assert rows["int8"] == {"clip_score": 75.0, "clip_similarity": 0.683}  # (cos 60 + cos 0), (cos 60 + cos 30) / 2
+    assert rows["fp16"] == {
+        "clip_score": 93.3,
+        "clip_floor": 25.0,
+        "clip_similarity": 1.0,
+    }  # (cos 0 + cos 30) / 2, (cos 60 + cos 90) / 2
+    # (cos 60 + cos 0) / 2 both ways, (cos 60 + cos 30) / 2
+    assert rows["int8"] == {"clip_score": 75.0, "clip_floor": 75.0, "clip_similarity": 0.683}
 
 
 def test_work_is_twice_the_multiply_accumulates_over_the_time(monkeypatch):
