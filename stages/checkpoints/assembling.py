@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.checkpoints import components, lora, synthetic
+from stages.checkpoints import components, lora, single_file, synthetic
 from stages.checkpoints.repository import Repository, select_index, select_pipeline, select_weights
 from stages.checkpoints.weights import check_weights
-from stages.files import placing
+from stages.files import manifest, placing
 
 if TYPE_CHECKING:
     from stages.settings.schema import Source, SwapSource
@@ -43,6 +43,22 @@ def assemble(source: Source, folder: Path, record: Path) -> dict[str, str]:
             taken |= lora.fuse(source.kind, source.lora, folder, record)
             check_weights(folder / "unet")
     return taken
+
+
+def place_single_file(path: Path, folder: Path, pipeline: Path | None) -> dict[str, str]:
+    """Fill `folder` with the checkpoint of one file; SHA-256 of it and of the tokenizers that were taken.
+
+    `pipeline` is a folder in diffusers layout: its tokenizers are taken, and what its configurations say that weights
+    do not show, as far as it has any.
+    """
+    given = single_file.configurations(pipeline) if pipeline else None
+    with _told({folder: str(path)}):
+        single_file.unpack(path, folder, pipeline, given)
+        index = components.read_index(folder)
+        _check_channels(folder)
+    files = [file for name in components.tokenizers(index) for file in sorted((folder / name).iterdir())]
+    taken = {f"{pipeline}/{file.relative_to(folder).as_posix()}": manifest.sha256(file) for file in files}
+    return {str(path): manifest.sha256(path)} | taken
 
 
 def _place_pipeline(source: Source, folder: Path, record: Path) -> dict[str, str]:
