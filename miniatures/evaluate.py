@@ -106,7 +106,7 @@ def pipeline(member: str, weights: Path) -> tuple[Any, dict[str, Any]]:
     import yaml
 
     from stages.checkpoints import assembling
-    from stages.settings.schema import LoraSource, Source, SwapSource
+    from stages.settings.schema import AdapterSource, Source, SwapSource
 
     entry = yaml.safe_load((CONF / f"mini-{member}.yaml").read_text())[f"mini-{member}"]
 
@@ -117,8 +117,8 @@ def pipeline(member: str, weights: Path) -> tuple[Any, dict[str, Any]]:
         vars(part).update(fields | {"repo": str(weights / Path(fields["repo"]).relative_to(WEIGHTS))})
         return part
 
-    kinds = {"unet": SwapSource, "vae": SwapSource, "lora": LoraSource}
-    nested = {name: moved(kind, entry["source"][name]) for name, kind in kinds.items()}
+    nested = {name: moved(SwapSource, entry["source"][name]) for name in ("unet", "vae")}
+    nested["adapters"] = [moved(AdapterSource, adapter) for adapter in entry["source"]["adapters"]]
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "record.json"
         assembling.assemble(moved(Source, entry["source"] | nested), Path(folder) / member, record)
@@ -152,10 +152,10 @@ def draw(row: Row, wanted: list[Combination], weights: Path) -> tuple[np.ndarray
             output_type="np",
         )
         if refiner is None:
-            pictures.append(base(height=sampler["size"], width=sampler["size"], **options).images)
+            pictures.append(base(height=sampler["height"], width=sampler["width"], **options).images)
             continue
         early = options | {"output_type": "latent", "denoising_end": HANDOVER}
-        latents = base(height=sampler["size"], width=sampler["size"], **early).images
+        latents = base(height=sampler["height"], width=sampler["width"], **early).images
         pictures.append(refiner(image=latents, denoising_start=HANDOVER, **options).images)
     return np.concatenate(pictures).astype(np.float32), steps
 

@@ -111,7 +111,7 @@ def main(argv: list[str] | None = None) -> None:
     with config.main_guard():
         model, overrides = config.arguments("benchmark", argv)
         settings = config.load(READS, model, overrides)
-        facts = {"size_px": settings.model.sampler.size, "steps": subjects.steps_of(settings)}
+        facts = {"size_px": memory.side_px(settings.model.sampler), "steps": subjects.steps_of(settings)}
         with usage.recorded("benchmark", model, need(settings), layout.benchmark(model), **facts):
             found = benchmark(settings)
         print(closing_line(found))

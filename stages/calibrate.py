@@ -72,7 +72,7 @@ def _need(settings: Settings) -> budget.Need:
 
 def _shape(settings: Settings) -> dict[str, int]:
     sampler = settings.model.sampler
-    return {"size_px": sampler.size, "steps": sampler.steps, "prompts": settings.calibration.prompts}
+    return {"size_px": memory.side_px(sampler), "steps": sampler.steps, "prompts": settings.calibration.prompts}
 
 
 def _folders(settings: Settings, root: Path) -> dict[str, Path]:

@@ -66,7 +66,12 @@ def read_machine() -> dict[str, Any]:
 
 def cell_size(found: list[results.Result]) -> int:
     """Large pictures are shown larger, as far as a grid stays handy."""
-    return max([CELL, *(min(LARGEST_CELL, picture.size) for result in found for picture in result.pictures)])
+    return max(
+        [
+            CELL,
+            *(min(LARGEST_CELL, max(picture.width, picture.height)) for result in found for picture in result.pictures),
+        ]
+    )
 
 
 def main(argv: list[str] | None = None) -> None:

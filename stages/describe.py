@@ -1,7 +1,8 @@
 """Stage `describe`: the description of this machine, on which the benchmarks depend.
 
-Consumes nothing; produces reports/machine.json, and touches it only where it differs, so that figures are measured
-again on another machine and kept on this one. Runs on every `dvc repro`, and checks all settings. Measures nothing.
+Produces reports/machine.json, and touches it only where it differs, so that figures are measured again on another
+machine and kept on this one. Runs on every `dvc repro`, and consumes the prompt file and all settings to check them
+before anything takes time. Measures nothing.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from pathlib import Path
 
 from stages.files import layout, placing
 from stages.machine import description
+from stages.prompts import sets
 from stages.settings import config
 
-READS: tuple[str, ...] = ()
+READS = ("prompts",)
 
 
 def describe(output: Path = layout.MACHINE) -> dict:
@@ -28,12 +30,11 @@ def describe(output: Path = layout.MACHINE) -> dict:
 def main(argv: list[str] | None = None) -> None:
     with config.main_guard():
         _, overrides = config.arguments("describe", argv)
-        config.load(READS, None, overrides)
+        sets.check_file(config.load(READS, None, overrides).prompts)
         found = describe()
-        sets = (
-            ", ".join(name for name in found["instruction_sets"] if "amx" in name or "vnni" in name) or "no INT8 sets"
-        )
-        print(f"machine {found['id']}: {found['cpu']}, {found['cores']} cores, {found['memory_gb']} GB, {sets}")
+        int8 = [name for name in found["instruction_sets"] if "amx" in name or "vnni" in name]
+        size = f"{found['cores']} cores, {found['memory_gb']} GB"
+        print(f"machine {found['id']}: {found['cpu']}, {size}, {', '.join(int8) or 'no INT8 sets'}")
 
 
 if __name__ == "__main__":

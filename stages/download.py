@@ -38,10 +38,10 @@ def download(model: str, source: schema.Source, licence: str, root: Path = Path(
 def _need(source: schema.Source) -> Need:
     """What is in the Hub cache already is linked and takes no more disk."""
     need = budget.download(sizes.of_source(source), source.kind)
-    if source.kind != "hub":
-        return need
-    repos = [source.repo, *(part.repo for part in (source.unet, source.vae, source.lora) if part)]
-    return replace(need, disk_gb=max(0.0, need.disk_gb - hub.cached_bytes(repos) / 1e9))
+    parts = [source, *(part for part in (source.unet, source.vae) if part), *source.adapters]
+    repos = {part.repo for part in parts if part.kind == "hub"}
+    cached = hub.cached_bytes(repos) if repos else 0
+    return replace(need, disk_gb=max(0.0, need.disk_gb - cached / 1e9))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -9,24 +9,28 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from stages.checkpoints import components
+from stages.checkpoints import components, samplers
 from stages.checkpoints.components import Component
 from stages.files import disk, layout, manifest, placing
 from stages.ir import tokenizing, traceable, tracing
 from stages.machine import apart, budget, sizes, usage
 from stages.settings import config
 
-READS = ("model.{model}.role",)
+if TYPE_CHECKING:
+    from stages.settings.schema import Model, Sampler
+
+READS = ("model.{model}.role", "model.{model}.sampler.scheduler", "model.{model}.sampler.options")
 HEAVY_BYTES = 500_000_000  # weights above this are converted in a process of their own, which gives all memory back
 
 
-def export(model: str, role: str, root: Path = Path(".")) -> dict:
-    """Write artifacts/ir/<model>/fp16 and return its manifest; `role` must be what the checkpoint is."""
+def export(model: str, settings: Model, root: Path = Path(".")) -> dict:
+    """Write artifacts/ir/<model>/fp16 and return its manifest; the role must be what the checkpoint is."""
     checkpoint = root / layout.checkpoint(model)
     source = manifest.verify(checkpoint, rerun=f"download@{model}")
     index = components.read_index(checkpoint)
-    _check_role(checkpoint, index, role)
+    _check_role(checkpoint, index, settings.role)
     target = root / layout.ir(model, layout.FP16)
     disk.require_space(target, needed=sum(file["size"] for file in source["files"].values()))
     with placing.whole(target) as folder:
@@ -34,12 +38,12 @@ def export(model: str, role: str, root: Path = Path(".")) -> dict:
             _convert(checkpoint, component, folder / component.name)
         for name in components.tokenizers(index):
             tokenizing.write_tokenizer(checkpoint / name, folder / name)
-        _copy_rest(checkpoint, index, folder)
+        _copy_rest(checkpoint, index, settings.sampler, folder)
         return manifest.write(
             folder,
             stage="export",
             inputs={"checkpoint": manifest.digest(checkpoint)},
-            settings={"role": role},
+            settings=config.as_dict(settings),
             beside=sorted(target.parent.parent.glob(f"*/{layout.FP16}")),
             facts={"precision": layout.FP16, "licence": source["facts"].get("licence")} | manifest.origin(source),
         )
@@ -51,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
         settings = config.load(READS, model, overrides)
         need = budget.export(sizes.of_checkpoint(checkpoint_of(model)))
         with usage.recorded("export", model, need, layout.ir(model, layout.FP16)):
-            files = export(model, settings.model.role)["files"]
+            files = export(model, settings.model)["files"]
         unet_mb = files["unet/openvino_model.bin"]["size"] / 1e6
         total_mb = sum(file["size"] for file in files.values()) / 1e6
         print(f"export {model}: FP16 IR of {total_mb:.1f} MB, of which the UNet {unet_mb:.1f} MB")
@@ -108,10 +112,11 @@ def convert(checkpoint: Path, component: Component, target: Path) -> None:
     (target / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
 
 
-def _copy_rest(checkpoint: Path, index: dict, folder: Path) -> None:
+def _copy_rest(checkpoint: Path, index: dict, sampler: Sampler, folder: Path) -> None:
+    """Index and scheduler name the sampler that pictures will be measured with, not what the checkpoint came with."""
+    index = index | {"scheduler": ["diffusers", sampler.scheduler]}
     (folder / components.INDEX).write_text(json.dumps(index, indent=2) + "\n")
-    (folder / "scheduler").mkdir()
-    shutil.copyfile(checkpoint / "scheduler/scheduler_config.json", folder / "scheduler/scheduler_config.json")
+    samplers.write(checkpoint, sampler, folder)
     for notice in sorted(checkpoint.glob("LICENSE*")):
         shutil.copyfile(notice, folder / notice.name)
 

@@ -7,6 +7,7 @@ that the INT8 operations execute is shown by the benchmark.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,8 +67,8 @@ def need(model: str, settings: Quantization) -> budget.Need:
         return budget.compress(found)
     calibration = layout.calibration(model)
     recorded = manifest.read_whole(calibration, rerun=f"calibrate@{model}")["facts"]["samples"]
-    shape = next(shards.load_samples(calibration, 1))["sample"].shape  # batch, channels, height, width
-    asked = memory.Request(LATENT_PX * shape[-1], shape[0], "f32")
+    batch, _, height, width = next(shards.load_samples(calibration, 1))["sample"].shape
+    asked = memory.Request(LATENT_PX * math.sqrt(height * width), batch, "f32")
     return budget.quantize(found, asked, min(settings.samples, recorded), settings.scheme)
 
 

@@ -90,7 +90,7 @@ def fake_pictures(folder: Path, key: str, task: str, after: str) -> list[dict[st
             entries.append({
                 "file": file, "model": "mini-sdxl" if task == "text-to-image" and "refiner" in key else key,
                 "precision": precision, "task": task, "prompt": prompt, "prompt_id": name, "seed": number,
-                "size": SIZE, "executed_steps": MODELS[key][1], "seconds": 0.5,
+                "width": SIZE, "height": SIZE, "executed_steps": MODELS[key][1], "seconds": 0.5,
             })  # fmt: skip
     return entries
 
@@ -149,7 +149,8 @@ def record(key: str, after: str) -> dict[str, Any]:
         }
     return {
         "model": key, "title": title, "role": "refiner" if "refiner" in key else "base", "family": "mini",
-        "machine": machine()["id"], "size_px": SIZE, "steps": steps, "guidance": guidance, "noise": noise,
+        "machine": machine()["id"], "width_px": SIZE, "height_px": SIZE, "steps": steps, "guidance": guidance,
+        "noise": noise,
         "scheduler": "LCMScheduler" if steps < 10 else "EulerDiscreteScheduler", "executed_steps": steps,
         "quantization": after, "clip_model": {"title": "mini-CLIP", "licence": LICENCE}, "precisions": precisions,
     }  # fmt: skip

@@ -1,20 +1,22 @@
 """A Hub on this machine's loopback: folders served as repositories the way huggingface_hub asks for them.
 
 Answers model info with sizes and hashes, and `resolve` with ETag, X-Repo-Commit, Content-Length and Range. Faults can
-be switched on: a byte flipped in a file, a connection cut after some bytes, a file that never comes. Every request is
-kept in `requests`.
+be switched on: a byte flipped in a file, a connection cut after some bytes, a file that never comes, a repository that
+is gated or private, an answer that `answer` has changed, a server error. Every request is kept in `requests`.
 """
 
 import hashlib
 import json
 import re
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 MODEL_INFO = re.compile(r"/api/models/([\w.-]+/[\w.-]+)/revision/([\w.-]+)")
 RESOLVE = re.compile(r"/([\w.-]+/[\w.-]+)/resolve/([0-9a-f]{40})/(.+)")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 LARGE = (".safetensors", ".bin")  # what the Hub keeps in LFS
 
 
@@ -25,6 +27,12 @@ class HubServer:
         self.repositories = repositories
         self.commits = dict.fromkeys(repositories, "a" * 40)
         self.extra_names: list[str] = []
+        self.renamed: dict[str, str] = {}
+        self.private: set[str] = set()
+        self.gated: set[str] = set()  # listed for everybody, as on the Hub; only files are refused
+        self.tokens: dict[str, set[str]] | None = None  # what each may read; None lets any token pass
+        self.answer: Callable[[dict], object] = lambda info: info
+        self.failing = 0  # status of every answer, where it is not 0
         self.flipped: set[str] = set()
         self.stalled: set[str] = set()
         self.stalling, self._closing = threading.Event(), threading.Event()
@@ -52,6 +60,8 @@ class HubServer:
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(cache / "token"))
+        monkeypatch.delenv("HF_TOKEN", raising=False)
         monkeypatch.setattr("time.sleep", lambda _: None)
 
     def stall(self) -> None:
@@ -80,22 +90,57 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, body: bool) -> None:
         self.hub.requests.append((self.command, self.path, self.headers.get("Range")))
         path = self.path.split("?")[0]
-        if (found := MODEL_INFO.fullmatch(path)) and found[1] in self.hub.repositories:
-            self._send(json.dumps(self._info(found[1])).encode(), {"Content-Type": "application/json"}, body)
-        elif (found := RESOLVE.fullmatch(path)) and (file := self._file(found[1], found[3])).is_file():
-            self._send_file(file, found[3], found[2], body)
+        if self.hub.failing:
+            self._send(b"{}", {}, body, status=self.hub.failing)
+        elif found := MODEL_INFO.fullmatch(path):
+            self._answer_listing(*found.groups(), body)
+        elif found := RESOLVE.fullmatch(path):
+            self._answer_file(*found.groups(), body)
         else:
             self._send(b"{}", {"X-Error-Code": "RepoNotFound"}, body, status=404)
 
-    def _file(self, repo: str, name: str) -> Path:
-        return self.hub.repositories[repo] / name
+    def _answer_listing(self, repo: str, revision: str, body: bool) -> None:
+        if status := self._refused(repo, gated=False):
+            self._send(b"{}", self._reason, body, status)
+        elif repo in self.hub.renamed:
+            self._send(b"", {"Location": self.path.replace(repo, self.hub.renamed[repo])}, body, status=307)
+        else:
+            answer = self.hub.answer(self._info(repo, revision))
+            content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+            self._send(content, {"Content-Type": "application/json"}, body)
 
-    def _info(self, repo: str) -> dict:
+    def _answer_file(self, repo: str, commit: str, name: str, body: bool) -> None:
+        if status := self._refused(repo, gated=True):
+            self._send(b"{}", self._reason, body, status)
+        elif repo in self.hub.renamed:
+            self._send(b"", {"Location": self.path.replace(repo, self.hub.renamed[repo])}, body, status=307)
+        elif (file := self.hub.repositories[repo] / name).is_file():
+            self._send_file(file, name, commit, body)
+        else:
+            self._send(b"{}", {"X-Error-Code": "EntryNotFound"}, body, status=404)
+
+    def _refused(self, repo: str, gated: bool) -> int:
+        """Status of a refusal with its headers in `_reason`, 0 where the asker may read."""
+        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        tokens = self.hub.tokens
+        if token and tokens is not None and token not in tokens:
+            self._reason = {"X-Error-Message": "Invalid credentials in Authorization header"}
+            return 401
+        if repo not in {*self.hub.repositories, *self.hub.renamed}:
+            self._reason = {"X-Error-Code": "RepoNotFound"}
+            return 404
+        if repo in (tokens or {}).get(token, ()):
+            return 0
+        self._reason = {"X-Error-Code": "RepoNotFound" if repo in self.hub.private else "GatedRepo"}
+        return (403 if token else 401) if repo in self.hub.private or (gated and repo in self.hub.gated) else 0
+
+    def _info(self, repo: str, revision: str) -> dict:
         root = self.hub.repositories[repo]
         names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
         siblings = [_sibling(root / name, name) for name in names]
         siblings += [{"rfilename": name, "size": 1, "blobId": "0" * 40} for name in self.hub.extra_names]
-        return {"id": repo, "sha": self.hub.commits[repo], "siblings": siblings, "tags": [], "private": False}
+        commit = revision if COMMIT.fullmatch(revision) else self.hub.commits[repo]
+        return {"id": repo, "sha": commit, "siblings": siblings, "tags": [], "private": False}
 
     def _send_file(self, file: Path, name: str, commit: str, body: bool) -> None:
         content = file.read_bytes()

@@ -84,7 +84,8 @@ def prepare(folder: Path, share: bool = True) -> Path:
 
 def model_settings(template: dict, key: str) -> dict:
     settings = copy.deepcopy(template) | {"role": "base", "base": "base" if key == "refiner" else key} | MODELS[key]
-    settings["sampler"] |= {"scheduler": "EulerDiscreteScheduler", "guidance": 5.0, "steps": 5, "size": SIZE_PX}
+    settings["sampler"] |= {"scheduler": "EulerDiscreteScheduler", "guidance": 5.0, "steps": 5}
+    settings["sampler"] |= {"width": SIZE_PX, "height": SIZE_PX}
     settings["sampler"] |= SAMPLERS.get(key, {}) | {"high_noise_fraction": 0.8 if key == "refiner" else None}
     return settings
 
@@ -174,7 +175,7 @@ def test_every_picture_is_listed_and_every_listed_one_is_there(finished, model):
     assert len(entries) == len({entry["file"] for entry in entries})
     for entry in entries:
         with Image.open(images / entry["file"]) as picture:
-            assert (picture.mode, picture.size) == ("RGB", (entry["size"], entry["size"]))
+            assert (picture.mode, picture.size) == ("RGB", (entry["width"], entry["height"]))
         assert entry["file"] == f"{entry['task']}-{entry['precision']}-{entry['prompt_id']}.png"
         assert entry["seconds"] > 0 and entry["executed_steps"] > 0
 

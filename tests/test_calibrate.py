@@ -65,6 +65,16 @@ def test_a_base_is_recorded_with_its_guidance_at_its_own_steps(root: Path) -> No
     assert manifest.verify(root / "artifacts/calibration/base", rerun="calibrate@base")["facts"] == facts
 
 
+def test_a_prompt_file_with_an_id_twice_is_refused_before_anything_is_drawn(root: Path, monkeypatch) -> None:
+    (root / "mine.csv").write_text("id,text\ncat,a cat\ncat,a dog\n")
+    chosen = settings()
+    chosen.prompts.file = str(root / "mine.csv")
+    monkeypatch.setattr("stages.calibration.collecting.collect", None)
+    with pytest.raises(ValueError, match="mine.csv, line 3: id 'cat' occurs twice"):
+        calibrate(chosen, root)
+    assert not (root / "artifacts/calibration").exists()
+
+
 def test_a_few_step_model_is_recorded_without_doubling_and_with_its_guidance_embedding(tmp_path: Path) -> None:
     root = make_root(tmp_path, "lcm")
     calibrate(settings("lcm", scheduler="LCMScheduler", steps=2, guidance=8.0), root)

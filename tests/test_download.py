@@ -18,7 +18,7 @@ from stages.checkpoints.hub import cached_bytes
 from stages.checkpoints.weights import check_weights
 from stages.download import download
 from stages.files import disk, manifest
-from stages.settings.schema import LoraSource, Source, SwapSource
+from stages.settings.schema import AdapterSource, Source, SwapSource
 from tests.hub_server import HubServer
 from tests.tiny import KINDS, tiny_checkpoint, tiny_vae
 
@@ -43,7 +43,8 @@ def copy(weights, tmp_path):
 
 def local(folder, **changes) -> Source:
     fields = {"kind": "local", "architecture": None, "repo": str(folder), "revision": None, "variant": None}
-    return Source(**{**fields, "unet": None, "vae": None, "lora": None, **changes})
+    none = {"file": None, "tokenizers": None, "unet": None, "vae": None, "adapters": []}
+    return Source(**{**fields, **none, **changes})
 
 
 def nothing_left(root: Path) -> bool:
@@ -73,7 +74,7 @@ def test_two_downloads_of_one_source_are_equal_byte_for_byte(weights, tmp_path):
 
 
 def test_a_swapped_unet_takes_the_place_of_the_pipelines(weights, tmp_path):
-    source = local(weights["base"], unet=SwapSource(str(weights["lcm-unet"]), None, None, None))
+    source = local(weights["base"], unet=SwapSource("local", str(weights["lcm-unet"]), None, None, None))
     download("tiny", source, "x", tmp_path)
     folder = tmp_path / "artifacts/checkpoints/tiny"
     assert json.loads((folder / "unet/config.json").read_text())["time_cond_proj_dim"] == 8
@@ -81,14 +82,14 @@ def test_a_swapped_unet_takes_the_place_of_the_pipelines(weights, tmp_path):
 
 
 def test_a_pipeline_without_a_new_class_keeps_its_index_to_the_last_byte(weights, tmp_path):
-    source = local(weights["base"], unet=SwapSource(str(weights["lcm-unet"]), None, None, None))
+    source = local(weights["base"], unet=SwapSource("local", str(weights["lcm-unet"]), None, None, None))
     download("tiny", source, "x", tmp_path)
     index = tmp_path / "artifacts/checkpoints/tiny/model_index.json"
     assert index.read_bytes() == (weights["base"] / "model_index.json").read_bytes()
 
 
 def test_a_swapped_tiny_vae_takes_the_place_of_the_pipelines_and_is_named_in_the_index(weights, tmp_path):
-    source = local(weights["base"], vae=SwapSource(str(weights["tiny-vae"]), None, None, None))
+    source = local(weights["base"], vae=SwapSource("local", str(weights["tiny-vae"]), None, None, None))
     written = download("tiny", source, "x", tmp_path)
     folder = tmp_path / "artifacts/checkpoints/tiny"
     before, after = components.read_index(weights["base"]), components.read_index(folder)
@@ -110,14 +111,14 @@ def test_a_vae_of_other_latents_is_refused(weights, tmp_path, changes, has):
         counts = [f"num_{half}_blocks" for half in ("encoder", "decoder")]
         changes = dict.fromkeys(names, (8,) * blocks) | dict.fromkeys(counts, (1,) * blocks)
     tiny_vae(**changes).half().save_pretrained(tmp_path / "vae")
-    source = local(weights["base"], vae=SwapSource(str(tmp_path / "vae"), None, None, None))
+    source = local(weights["base"], vae=SwapSource("local", str(tmp_path / "vae"), None, None, None))
     with pytest.raises(ValueError, match=f"its latents have {has} a side, the pipeline's have 4 and 2: source.vae"):
         download("tiny", source, "x", tmp_path)
     assert nothing_left(tmp_path)
 
 
 def test_a_part_of_another_class_is_refused_in_the_place_of_a_vae(weights, tmp_path):
-    source = local(weights["base"], vae=SwapSource(str(weights["lcm-unet"]), None, None, None))
+    source = local(weights["base"], vae=SwapSource("local", str(weights["lcm-unet"]), None, None, None))
     with pytest.raises(ValueError, match="'UNet2DConditionModel', allowed: 'AutoencoderKL', 'AutoencoderTiny'"):
         download("tiny", source, "x", tmp_path)
     assert nothing_left(tmp_path)
@@ -129,7 +130,7 @@ def test_not_a_number_in_a_swapped_vae_is_found(weights, tmp_path):
     tensors = load_file(weights_path)
     tensors["decoder.layers.0.bias"][0] = np.nan
     save_file(tensors, weights_path)
-    source = local(weights["base"], vae=SwapSource(str(tmp_path / "vae"), None, None, None))
+    source = local(weights["base"], vae=SwapSource("local", str(tmp_path / "vae"), None, None, None))
     with pytest.raises(ValueError, match="tensor decoder.layers.0.bias holds NaN"):
         download("tiny", source, "x", tmp_path)
 
@@ -145,7 +146,7 @@ def test_a_fused_lora_is_the_sum_computed_by_hand_and_leaves_no_adapter(weights,
         }
     (tmp_path / "lora").mkdir()
     save_file(adapter, tmp_path / "lora" / LORA)
-    source = local(weights["base"], lora=LoraSource(str(tmp_path / "lora"), None, LORA, 0.5))
+    source = local(weights["base"], adapters=[AdapterSource("local", str(tmp_path / "lora"), None, LORA, 0.5)])
     download("tiny", source, "x", tmp_path)
     before, after = load_file(weights["base"] / UNET), load_file(tmp_path / "artifacts/checkpoints/tiny" / UNET)
     assert set(after) == set(before) and all(tensor.dtype == np.float16 for tensor in after.values())
@@ -163,8 +164,8 @@ def test_a_lora_of_another_unet_is_refused(weights, tmp_path):
     adapter = {name.replace("to_q", "to_nothing"): tensor for name, tensor in load_file(weights["lora"] / LORA).items()}
     (tmp_path / "lora").mkdir()
     save_file(adapter, tmp_path / "lora" / LORA)
-    source = local(weights["base"], lora=LoraSource(str(tmp_path / "lora"), None, LORA, 1.0))
-    with pytest.raises(ValueError, match="does not fit this UNet: .*to_nothing"):
+    source = local(weights["base"], adapters=[AdapterSource("local", str(tmp_path / "lora"), None, LORA, 1.0)])
+    with pytest.raises(ValueError, match="attn1.to_nothing is not in this checkpoint's unet: the file adapts another"):
         download("tiny", source, "x", tmp_path)
     assert nothing_left(tmp_path)
 
@@ -215,7 +216,7 @@ def test_an_index_that_names_other_classes_is_refused(copy, tmp_path, name, valu
         ({"feature_extractor": ["transformers", "CLIPImageProcessor"], "image_encoder": [None, None]}, {}),
         ({"safety_checker": ["evil", "Checker"], "controlnet": None, "add_watermarker": "no"}, {}),
         ({"guidance_rescale": 0.7, "is_cosxl": True, "note": "mine", "nothing": None, "steps": 4}, {}),
-        ({"scheduler": ["diffusers", "EDMEulerScheduler"]}, {"scheduler": ["diffusers", "EulerDiscreteScheduler"]}),
+        ({"scheduler": ["diffusers", "SchedulerOfNobody"]}, {"scheduler": ["diffusers", "EulerDiscreteScheduler"]}),
         ({"scheduler": ["evil", "Scheduler"]}, {"scheduler": ["diffusers", "EulerDiscreteScheduler"]}),
         ({"scheduler": ["diffusers", "LCMScheduler"]}, {"scheduler": ["diffusers", "LCMScheduler"]}),
         ({"_class_name": "StableDiffusionXLInpaintPipeline"}, {"_class_name": "StableDiffusionXLPipeline"}),
@@ -265,7 +266,7 @@ def test_an_inpainting_unet_is_refused(copy, tmp_path):
 @pytest.mark.parametrize("spoilt", ["unet/diffusion_pytorch_model.safetensors", "model_index.json", "vae/config.json"])
 def test_errors_name_the_source_and_no_vanished_folder(copy, weights, tmp_path, spoilt):
     (copy / spoilt).write_bytes(b"{spoilt")
-    source = local(copy, vae=SwapSource(str(weights["tiny-vae"]), None, None, None))
+    source = local(copy, vae=SwapSource("local", str(weights["tiny-vae"]), None, None, None))
     with pytest.raises(ValueError) as error:
         download("tiny", source, "x", tmp_path)
     assert str(error.value).startswith(f"{copy}/{spoilt} is not ") and ".partial-" not in str(error.value)
@@ -274,7 +275,7 @@ def test_errors_name_the_source_and_no_vanished_folder(copy, weights, tmp_path, 
 def test_errors_of_a_swapped_part_name_its_own_source(weights, tmp_path):
     shutil.copytree(weights["tiny-vae"], tmp_path / "other/part")
     (tmp_path / "other/part/diffusion_pytorch_model.safetensors").write_bytes(b"short")
-    source = local(weights["base"], vae=SwapSource(str(tmp_path / "other"), None, "part", None))
+    source = local(weights["base"], vae=SwapSource("local", str(tmp_path / "other"), None, "part", None))
     with pytest.raises(ValueError) as error:
         download("tiny", source, "x", tmp_path)
     assert str(error.value).startswith(f"{tmp_path}/other/part/diffusion_pytorch_model.safetensors is not a whole")
@@ -293,7 +294,7 @@ def test_a_snapshot_in_a_hub_cache_is_a_local_source(copy, weights, tmp_path):
     folder = tmp_path / "artifacts/checkpoints/tiny"
     assert manifest.sha256(folder / UNET) == manifest.sha256(weights["base"] / UNET)
     assert not [path for path in folder.rglob("*") if path.is_symlink()]
-    source = local(weights["base"], unet=SwapSource(str(snapshot), None, "unet", None))
+    source = local(weights["base"], unet=SwapSource("local", str(snapshot), None, "unet", None))
     download("tiny", source, "x", tmp_path)
     for outside in (tmp_path / "secret", tmp_path / "hub/models--me--other/blobs/0"):
         outside.parent.mkdir(parents=True, exist_ok=True)
@@ -352,13 +353,20 @@ def test_components_of_one_pipeline_may_have_the_variant_or_not(copy, tmp_path):
     [
         ("unet/config.json", "copy: unet/config.json is missing; unet/ holds diffusion_pytorch_model.safetensors"),
         ("vae/diffusion_pytorch_model.safetensors", "copy: vae/.*safetensors is missing; vae/ holds config.json"),
-        ("scheduler/scheduler_config.json", "copy: scheduler/scheduler_config.json is missing; scheduler/ holds no f"),
+        ("scheduler/scheduler_config.json", "copy: scheduler/scheduler_config.json is missing; scheduler/ holds notes"),
         ("model_index.json", "copy: model_index.json is missing"),
     ],
 )
 def test_what_a_component_lacks_is_named_with_the_source_and_with_what_is_there(copy, tmp_path, gone, message):
+    (copy / "scheduler/notes").write_text("mine")
     (copy / gone).unlink()
     with pytest.raises(ValueError, match=message):
+        download("tiny", local(copy), "x", tmp_path)
+
+
+def test_a_part_that_the_index_names_and_the_source_lacks_is_named(copy, tmp_path):
+    shutil.rmtree(copy / "vae")
+    with pytest.raises(FileNotFoundError, match="copy: it has no vae, which its model_index.json names"):
         download("tiny", local(copy), "x", tmp_path)
 
 
@@ -518,13 +526,13 @@ def test_an_unknown_repository_is_named(hub, tmp_path):
 
 
 def test_a_hub_lora_is_fused(hub, tmp_path):
-    download("tiny", from_hub(lora=LoraSource("me/lora", "main", LORA, 1.0)), "x", tmp_path)
+    download("tiny", from_hub(adapters=[AdapterSource("hub", "me/lora", "main", LORA, 1.0)]), "x", tmp_path)
     record = json.loads((tmp_path / "artifacts/revisions/tiny.json").read_text())
     assert set(record) == {"me/tiny", "me/lora"}
 
 
 def test_a_hub_vae_is_swapped_and_the_cache_keeps_the_pipelines_own_index(hub, tmp_path):
-    written = download("tiny", from_hub(vae=SwapSource("me/tiny-vae", "main", None, None)), "x", tmp_path)
+    written = download("tiny", from_hub(vae=SwapSource("hub", "me/tiny-vae", "main", None, None)), "x", tmp_path)
     record = json.loads((tmp_path / "artifacts/revisions/tiny.json").read_text())
     assert set(record) == {"me/tiny", "me/tiny-vae"}
     assert components.read_index(tmp_path / "artifacts/checkpoints/tiny")["vae"][1] == "AutoencoderTiny"

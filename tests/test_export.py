@@ -15,7 +15,7 @@ from stages.checkpoints import components
 from stages.export import export
 from stages.files import manifest
 from tests.tiny import SIZE_PX, TOKENS, tiny_checkpoint
-from tests.tiny_ir import tiny_ir, tiny_root
+from tests.tiny_ir import as_exported, tiny_ir, tiny_root
 
 KINDS = ("base", "refiner", "lcm")
 
@@ -35,7 +35,7 @@ def exported(tmp_path_factory):
     root = tmp_path_factory.mktemp("export")
     for kind in KINDS:
         checkpoint(root, kind)
-        export(kind, "refiner" if kind == "refiner" else "base", root)
+        export(kind, as_exported("refiner" if kind == "refiner" else "base"), root)
     return root
 
 
@@ -207,7 +207,7 @@ def test_a_checkpoint_with_a_tiny_vae_is_exported_whole_and_twice_the_same(tmp_p
     source, copy = tiny_root() / "artifacts/checkpoints/tiny-vae", tmp_path / "artifacts/checkpoints/tiny-vae"
     shutil.copytree(source, copy)
     manifest.write(copy, stage="download", inputs={}, settings={}, facts={"licence": "mit"})
-    export("tiny-vae", "base", tmp_path)
+    export("tiny-vae", as_exported(), tmp_path)
     folder = ir(tmp_path, "tiny-vae")
     for half in ("encoder", "decoder"):
         for file in (*components.IR_FILES, "config.json"):
@@ -249,11 +249,11 @@ def test_the_irs_weights_are_the_checkpoints_weights_bit_for_bit(exported):
 
 def test_another_process_with_the_unet_in_a_third_one_writes_the_same_bytes_without_chatter(exported, tmp_path):
     script = (
-        "import pathlib, sys\nfrom stages import export\nfrom tests.test_export import checkpoint\n"
+        "import pathlib, sys\nfrom stages import export\nfrom tests.test_export import as_exported, checkpoint\n"
         "root, export.HEAVY_BYTES = pathlib.Path(sys.argv[1]), 400_000\n"
         "apart = export.apart.run\n"
         "export.apart.run = lambda *given: (print(given[0]), apart(*given))\n"
-        "if __name__ == '__main__':\n    checkpoint(root, 'base')\n    export.export('base', 'base', root)\n"
+        "if __name__ == '__main__':\n    checkpoint(root, 'base')\n    export.export('base', as_exported(), root)\n"
     )
     repository = Path(__file__).parent.parent
     command = [sys.executable, "-c", script, str(tmp_path)]
@@ -298,16 +298,16 @@ def test_tokenizer_irs_give_the_tokens_that_transformers_gives(exported):
 
 def test_a_role_that_the_checkpoint_has_not_is_refused(exported):
     with pytest.raises(ValueError, match="model role is 'base'.*5 time ids.*that is a refiner"):
-        export("refiner", "base", exported)
+        export("refiner", as_exported("base"), exported)
 
 
 def test_a_missing_or_spoilt_checkpoint_names_the_stage_to_rerun(tmp_path):
     with pytest.raises(FileNotFoundError, match="run 'dvc repro download@base' first"):
-        export("base", "base", tmp_path)
+        export("base", as_exported(), tmp_path)
     weights = checkpoint(tmp_path, "base") / "unet/diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
     with pytest.raises(ValueError, match="other contents.*run 'dvc repro download@base'"):
-        export("base", "base", tmp_path)
+        export("base", as_exported(), tmp_path)
     assert not os.path.exists(ir(tmp_path, "base"))
 
 

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from stages.settings.schema import Clip, Device, Sampler
+from stages.settings.schema import Clip, Device, Model, Sampler
 from tests.tiny import SIZE_PX, tiny_checkpoint
 
 
@@ -25,9 +25,15 @@ def part(kind: type, **fields):
 CPU = part(Device, name="CPU", threads=0, inference_precision="f32", dynamic_quantization_group_size=0, decode="auto")
 
 
-def sampler(scheduler: str = "EulerDiscreteScheduler", steps: int = 3, guidance: float = 5.0) -> Sampler:
-    how = {"size": SIZE_PX, "negative_prompt": "", "high_noise_fraction": 0.8}  # of a refiner; bases do not read it
+def sampler(scheduler: str = "EulerDiscreteScheduler", steps: int = 3, guidance: float = 5.0, **more) -> Sampler:
+    """`high_noise_fraction` is a refiner's; bases do not read it."""
+    how = {"options": {}, "width": SIZE_PX, "height": SIZE_PX, "negative_prompt": "", "high_noise_fraction": 0.8} | more
     return part(Sampler, scheduler=scheduler, steps=steps, guidance=guidance, **how)
+
+
+def as_exported(role: str = "base", scheduler: str = "EulerDiscreteScheduler", **options) -> Model:
+    """What the stage `export` is given of a model."""
+    return part(Model, role=role, sampler=part(Sampler, scheduler=scheduler, options=options))
 
 
 @functools.cache
@@ -41,7 +47,7 @@ def tiny_root() -> Path:
     for kind in ("base", "refiner"):
         checkpoint = tiny_checkpoint(root / "artifacts/checkpoints" / kind, kind)
         manifest.write(checkpoint, stage="download", inputs={}, settings={})
-        export(kind, kind, root)
+        export(kind, as_exported(kind), root)
     _swap(root, "lcm", "unet", "lcm-unet")
     _swap(root, "tiny-vae", "vae", "tiny-vae")
     return root
@@ -55,8 +61,8 @@ def _swap(root: Path, model: str, folder: str, kind: str) -> None:
     from stages.settings.schema import Source, SwapSource
 
     checkpoint, target = root / "artifacts/checkpoints" / model, root / "artifacts/ir" / model / "fp16"
-    swap = SwapSource(str(tiny_checkpoint(root / kind, kind)), None, None, None)
-    parts = {"unet": None, "vae": None, "lora": None, folder: swap}
+    swap = SwapSource("local", str(tiny_checkpoint(root / kind, kind)), None, None, None)
+    parts = {"file": None, "tokenizers": None, "unet": None, "vae": None, "adapters": [], folder: swap}
     source = Source("local", None, str(root / "artifacts/checkpoints/base"), None, None, **parts)
     checkpoint.mkdir()
     assembling.assemble(source, checkpoint, root / "record.json")

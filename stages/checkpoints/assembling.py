@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.checkpoints import components, lora, single_file, synthetic
-from stages.checkpoints.repository import Repository, select_index, select_pipeline, select_weights
+from stages.checkpoints.repository import Repository, Select, select_index, select_pipeline, select_weights
 from stages.checkpoints.weights import check_weights
 from stages.files import manifest, placing
 
 if TYPE_CHECKING:
-    from stages.settings.schema import Source, SwapSource
+    from stages.settings.schema import AdapterSource, Source, SwapSource
 
 
 def assemble(source: Source, folder: Path, record: Path) -> dict[str, str]:
@@ -34,14 +34,13 @@ def assemble(source: Source, folder: Path, record: Path) -> dict[str, str]:
     with _told({folder: source.repo}):
         taken = _place_pipeline(source, folder, record)
         for part, swap in swaps.items():
-            taken |= _swap(source.kind, part, swap, folder, record)
+            taken |= _swap(part, swap, folder, record)
     with _told(origins):
         components.read_index(folder)
         _check_channels(folder)
         check_weights(folder)
-        if source.lora is not None:
-            taken |= lora.fuse(source.kind, source.lora, folder, record)
-            check_weights(folder / "unet")
+        if source.adapters:
+            taken |= _fuse(source.adapters, folder, record)
     return taken
 
 
@@ -75,7 +74,7 @@ def _place_pipeline(source: Source, folder: Path, record: Path) -> dict[str, str
     return taken
 
 
-def _swap(kind: str, part: str, swap: SwapSource, folder: Path, record: Path) -> dict[str, str]:
+def _swap(part: str, swap: SwapSource, folder: Path, record: Path) -> dict[str, str]:
     """Put what `swap` names in the place of the pipeline's own `part`, a key of components.STEMS, and of its class."""
     prefix = f"{swap.subfolder}/" if swap.subfolder else ""
 
@@ -86,7 +85,7 @@ def _swap(kind: str, part: str, swap: SwapSource, folder: Path, record: Path) ->
 
     own = components.read_json(folder / part / "config.json")
     shutil.rmtree(folder / part)
-    taken = Repository(kind, swap.repo, swap.revision, record).place(select, folder / part, swap.variant, prefix)
+    taken = Repository(swap.kind, swap.repo, swap.revision, record).place(select, folder / part, swap.variant, prefix)
     with _told({folder / part: _name(swap)}):
         found = components.read_json(folder / part / "config.json")
     allowed = [name for _, name in components.CLASSES[part]]
@@ -144,3 +143,23 @@ def _enter(path: Path, part: str, class_name: str) -> None:
     index = components.read_json(path)
     if index.get(part) != ["diffusers", class_name]:
         placing.write_text(path, json.dumps({**index, part: ["diffusers", class_name]}, indent=2) + "\n")
+
+
+def _fuse(adapters: list[AdapterSource], folder: Path, record: Path) -> dict[str, str]:
+    """Add the adapters to the weights in `folder`, one after the other, without any trace of them."""
+    paths, taken = [], {}
+    for adapter in adapters:
+        path = Repository(adapter.kind, adapter.repo, adapter.revision, record).take(_only(adapter))[adapter.file]
+        paths.append((path, adapter.scale))
+        taken[f"{adapter.repo}/{adapter.file}"] = manifest.sha256(path)
+    lora.fuse(folder, paths)
+    return taken
+
+
+def _only(adapter: AdapterSource) -> Select:
+    def select(names: list[str]) -> list[str]:
+        if adapter.file not in names or not adapter.file.endswith(".safetensors"):
+            raise ValueError(f"{adapter.repo} has no safetensors file {adapter.file!r}: see source.adapters")
+        return [adapter.file]
+
+    return select

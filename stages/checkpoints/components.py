@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.settings import samplers
+
 INDEX = "model_index.json"
 IR_FILES = ("openvino_model.xml", "openvino_model.bin")
 
@@ -45,19 +47,8 @@ PIPELINES = {"base": "StableDiffusionXLPipeline", "refiner": "StableDiffusionXLI
 FOUND_PIPELINE = re.compile(r"\w*StableDiffusionXL\w*Pipeline")
 OTHER_INPUTS = ("ControlNet", "Adapter", "InstructPix2Pix")  # pipelines whose UNet asks for more than we give it
 SCHEDULER = "EulerDiscreteScheduler"  # SDXL's own; settings name the one that is run
-SCHEDULERS = (
-    "DDIMScheduler",
-    "DPMSolverMultistepScheduler",
-    "DPMSolverSinglestepScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "EulerDiscreteScheduler",
-    "HeunDiscreteScheduler",
-    "LCMScheduler",
-    "PNDMScheduler",
-    "UniPCMultistepScheduler",
-)
 CLASSES = {
-    "scheduler": [("diffusers", name) for name in SCHEDULERS],
+    "scheduler": [("diffusers", name) for name in samplers.known()["classes"]],
     "text_encoder": [("transformers", "CLIPTextModel")],
     "text_encoder_2": [("transformers", "CLIPTextModelWithProjection")],
     "tokenizer": [("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")],

@@ -40,7 +40,7 @@ REFUSED = {  # pattern of a name's beginning: what such a file is
     r"cond_stage_model\.": "it is of Stable Diffusion 1 or 2, not of the SDXL family",
     r"lora_|.*\.lora_(down|up|A|B)\.": "it holds a LoRA: name it as source.lora",
     r"control_model\.|controlnet": "it holds a ControlNet",
-    r"edm_": "it samples with EDM's noise levels (Playground v2.5, CosXL), as no scheduler here does",
+    r"edm_": "it was trained on EDM's noise levels (Playground v2.5, CosXL): take it as a diffusers folder",
     r"scaled_fp8$|.*\.(scale_weight|weight_scale)$": "its 8-bit weights have scales: the float16 file is wanted",
     r"(.*\.)?(down_blocks|up_blocks)\.": "it has the names of diffusers: its folder is wanted, with config.json",
 }

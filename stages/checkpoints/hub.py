@@ -1,128 +1,185 @@
 """Files of one Hub repository at one commit, every byte of them verified.
 
 Consumes a repository name and a revision; produces local paths of wanted files in the Hub cache. What `main` meant
-and the hash of every file are kept in a record, so that later runs use the same commit and work offline.
-HF_ENDPOINT and HF_HUB_OFFLINE are honoured by huggingface_hub itself. Knows nothing of pipelines.
+and the hash of every file are kept in a record, so that later runs use the same commit and work offline. Without a
+record and without the Hub, the cache itself says what it holds. HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are honoured
+by huggingface_hub itself. Knows nothing of pipelines.
 """
 
-import hashlib
-import json
-import re
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.checkpoints import asking, hubcache
+from stages.checkpoints.hubcache import cached_bytes as cached_bytes
 from stages.files import disk, manifest, placing
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
+
+@dataclass(frozen=True)
+class Tree:
+    """A commit's files; `unasked` is why the cache alone says what they are, where the Hub could not."""
+
+    repo: str
+    commit: str
+    files: dict[str, dict[str, Any]]
+    record: Path
+    unasked: ValueError | None = None
+
+    def __str__(self) -> str:
+        return f"{self.repo}@{self.commit[:7]}"
 
 
 def fetch(repo: str, revision: str | None, record: Path, select: Callable[[list[str]], list[str]]) -> dict[str, Path]:
     """Names and paths of the files that `select` picks from the repository's listing.
 
-    `record` is a JSON file: {repo: {revision: {"commit": ..., "files": {name: {"size", "sha256" or "git"}}}}}.
+    `record` is a JSON file: {repo: {revision: {"commit": ..., "files": {name: {"size", "sha256" or "git"}}}}}. An entry
+    that has "partial" besides came from the cache, knows the files of that run alone, and is completed by the Hub.
     """
-    entry = _resolve(repo, revision or "main", record)
-    names = select(sorted(entry["files"]))
-    absent = [name for name in names if not _is_cached(repo, entry["commit"], name)]
-    disk.require_space(_cache(), sum(entry["files"][name]["size"] for name in absent))
-    return {name: _download(repo, entry["commit"], name, entry["files"][name]) for name in names}
+    tree = _resolve(repo, revision or "main", record)
+    names = _selected(tree, select)
+    absent = [name for name in names if not hubcache.holds(repo, tree.commit, name)]
+    disk.require_space(hubcache.folder(), sum(tree.files[name]["size"] for name in absent))
+    paths = {name: _download(tree, name) for name in names}
+    if tree.unasked:
+        print(f"{tree}: taken from the cache, as far as it is there ({tree.unasked})", file=sys.stderr)
+        _keep_partial(tree, revision or "main", names)
+    return paths
 
 
-def cached_bytes(repos: Iterable[str]) -> int:
-    """Bytes that the Hub cache holds of these repositories, what was begun included."""
-    from huggingface_hub.file_download import repo_folder_name
-
-    folders = {_cache() / repo_folder_name(repo_id=repo, repo_type="model") for repo in repos}
-    return sum(path.stat().st_size for folder in folders for path in (folder / "blobs").glob("*"))
-
-
-def _is_cached(repo: str, commit: str, name: str) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(try_to_load_from_cache(repo, name, revision=commit), str)
-
-
-def _cache() -> Path:
-    """The Hub cache; files are hard links to it where it is on the same disk as the project."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE)
+def _resolve(repo: str, revision: str, record: Path) -> Tree:
+    """The commit and the files that a revision means: from the record, else asked once and recorded; from the cache
+    where the Hub does not answer, or is asked in vain about a commit, which means the same for ever."""
+    known = _recorded(record, repo, revision)
+    if known and "partial" not in known:
+        return Tree(repo, known["commit"], known["files"], record)
+    wanted = known["commit"] if known else revision
+    try:
+        entry = asking.ask(repo, wanted)
+    except ValueError as error:
+        return _cached(repo, wanted, record, known, error)
+    _keep(record, repo, revision, entry)
+    return Tree(repo, entry["commit"], entry["files"], record)
 
 
-def _resolve(repo: str, revision: str, record: Path) -> dict:
-    """The commit and the files that a revision means: from the record, else asked once and recorded."""
-    known = json.loads(record.read_text()) if record.is_file() else {}
-    if revision not in known.get(repo, {}):
-        known.setdefault(repo, {})[revision] = _ask(repo, revision)
-        placing.write_text(record, json.dumps(known, indent=1, sort_keys=True) + "\n")
-    entry = known[repo][revision]
-    for name in entry["files"]:
+def _cached(repo: str, wanted: str, record: Path, known: dict[str, Any] | None, error: ValueError) -> Tree:
+    unreachable = isinstance(error, asking.Unreachable)
+    cached = hubcache.entry(repo, wanted) if unreachable or asking.COMMIT.fullmatch(wanted) else None
+    if cached:
+        files = cached["files"] | (known["files"] if known else {})
+        return Tree(repo, cached["commit"], files, record, unasked=error)
+    if unreachable:
+        raise ValueError(f"{error}; and the cache holds nothing of {repo}@{wanted}") from error
+    raise error
+
+
+def _recorded(record: Path, repo: str, revision: str) -> dict[str, Any] | None:
+    """What is recorded of a revision; of a commit also what is recorded of a branch that stood at it."""
+    entries = _read(record).get(repo, {})
+    entry = entries.get(revision) or next(
+        (one for one in entries.values() if one.get("commit") == revision and "partial" not in one), None
+    )
+    if entry is None:
+        return None
+    files = entry.get("files")
+    if not isinstance(files, dict) or not all(map(asking.is_verifiable, files.values())) or "commit" not in entry:
+        raise ValueError(f"{record}: what it says of {repo}@{revision} is not whole; {_forget(record, repo)}")
+    for name in files:
         manifest.safe_name(name)
     return entry
 
 
-def _ask(repo: str, revision: str) -> dict:
-    import httpx
-    from huggingface_hub import HfApi, constants, errors
-
+def _read(record: Path) -> dict[str, dict[str, dict]]:
     try:
-        info = HfApi().model_info(repo, revision=revision, files_metadata=True)
-    except errors.RepositoryNotFoundError as error:
-        raise ValueError(f"{repo} is not a repository on {constants.ENDPOINT}, or it is private") from error
-    except errors.RevisionNotFoundError as error:
-        raise ValueError(f"{repo} has no revision {revision!r}: name a commit, or main") from error
-    except (httpx.TransportError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError) as error:
-        raise ValueError(
-            f"{constants.ENDPOINT} cannot be asked about {repo}@{revision}: {_first_line(error)}"
-        ) from error
-    if not COMMIT.fullmatch(info.sha or "") or (COMMIT.fullmatch(revision) and info.sha != revision):
-        raise ValueError(f"{repo}@{revision}: {constants.ENDPOINT} answers with commit {info.sha!r}")
-    return {"commit": info.sha, "files": {file.rfilename: _facts(file) for file in info.siblings}}
+        return json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"{record} is not valid JSON ({error}): restore it, or remove it and run again") from error
 
 
-def _facts(sibling: object) -> dict:
-    """Size and hash: SHA-256 of a large file, git's blob hash of a small one."""
-    if sibling.lfs is not None:
-        return {"size": sibling.lfs.size, "sha256": sibling.lfs.sha256}
-    return {"size": sibling.size, "git": sibling.blob_id}
+def _keep(record: Path, repo: str, revision: str, entry: dict[str, Any]) -> None:
+    known = _read(record)
+    known.setdefault(repo, {})[revision] = entry
+    placing.write_text(record, json.dumps(known, indent=1, sort_keys=True) + "\n")
 
 
-def _download(repo: str, commit: str, name: str, facts: dict) -> Path:
-    """One verified file in the Hub cache; a wrong one is thrown away, so that the next run fetches it again."""
-    import httpx
-    from huggingface_hub import errors, hf_hub_download
+def _keep_partial(tree: Tree, revision: str, names: list[str]) -> None:
+    """Only files that were verified; those of an earlier run, or of another part of the same repository, stay."""
+    earlier = (_recorded(tree.record, tree.repo, revision) or {}).get("files", {})
+    files = earlier | {name: tree.files[name] for name in names}
+    _keep(tree.record, tree.repo, revision, {"commit": tree.commit, "files": files, "partial": True})
 
-    manifest.safe_name(name)
+
+def _forget(record: Path, repo: str) -> str:
+    return f"remove {repo} from {record} (or the file) and run again online"
+
+
+def _selected(tree: Tree, select: Callable[[list[str]], list[str]]) -> list[str]:
     try:
-        path = Path(hf_hub_download(repo, name, revision=commit))
-    except errors.LocalEntryNotFoundError as error:
-        raise FileNotFoundError(
-            f"{repo}@{commit[:7]}: {name} is not in the cache and the Hub cannot be reached; run again online"
-        ) from error
-    except (httpx.TransportError, errors.HfHubHTTPError, OSError) as error:
-        raise ValueError(f"{repo}@{commit[:7]}: {name} was not fetched: {_first_line(error)}; run again") from error
-    fault = _fault(path, facts)
-    if fault:
-        path.resolve().unlink()
-        path.unlink(missing_ok=True)
-        raise ValueError(f"{repo}@{commit[:7]}: {name} {fault}; it was removed, run again")
+        return select(sorted(tree.files))
+    except ValueError as error:
+        if tree.unasked is None:
+            raise
+        raise ValueError(f"{tree.unasked}; and the cache holds too little of {tree}: {error}") from error
+
+
+def _download(tree: Tree, name: str) -> Path:
+    """One verified file in the Hub cache."""
+    path, facts = _fetched(tree, manifest.safe_name(name)), tree.files[name]
+    if fault := _fault(path, facts):
+        raise ValueError(f"{tree}: {name} {fault}{_judged(tree, path)}")
     return path
 
 
-def _fault(path: Path, facts: dict) -> str | None:
+def _fetched(tree: Tree, name: str) -> Path:
+    import httpx
+    from huggingface_hub import errors, hf_hub_download
+
+    cache_only = tree.unasked is not None
+    try:
+        return Path(hf_hub_download(tree.repo, name, revision=tree.commit, local_files_only=cache_only))
+    except errors.LocalEntryNotFoundError as error:
+        if told := asking.refusal(tree.repo, error.__cause__):
+            raise ValueError(told) from error
+        raise FileNotFoundError(
+            f"{tree}: {name} is not in the cache and {_why(tree, error)}; run again online"
+        ) from error
+    except (httpx.HTTPError, OSError, UnicodeEncodeError) as error:
+        if told := asking.refusal(tree.repo, error):
+            raise ValueError(told) from error
+        raise ValueError(f"{tree}: {name} was not fetched: {asking.first_line(error)}; run again") from error
+
+
+def _why(tree: Tree, error: Exception) -> str:
+    from huggingface_hub import errors
+
+    if isinstance(error.__cause__, errors.HfHubHTTPError | errors.FileMetadataError):
+        return f"{asking.endpoint()} does not give it ({asking.first_line(error.__cause__)})"
+    return str(tree.unasked or "the Hub cannot be reached; run again online")
+
+
+def _fault(path: Path, facts: dict[str, Any]) -> str | None:
     if manifest.size(path) != facts["size"]:
         return f"has {manifest.size(path)} bytes instead of {facts['size']}"
-    if "sha256" in facts and manifest.sha256(path) != facts["sha256"]:
-        return f"has not the SHA-256 that the Hub states ({facts['sha256'][:12]}…)"
-    if "git" in facts and _git_hash(path) != facts["git"]:
-        return f"has not the hash that the Hub states ({facts['git'][:12]}…)"
-    return None
+    if "sha256" in facts:
+        wrong = manifest.sha256(path) != facts["sha256"]
+        return f"has not the SHA-256 that the Hub states ({facts['sha256'][:12]}…)" if wrong else None
+    if "git" in facts:
+        wrong = hubcache.git_hash(path) != facts["git"]
+        return f"has not the hash that the Hub states ({facts['git'][:12]}…)" if wrong else None
+    return "has no hash to be verified by"
 
 
-def _git_hash(path: Path) -> str:
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__
+def _judged(tree: Tree, path: Path) -> str:
+    """Who is wrong, the file or the record, and what is to be done. Only a file that belies its own name is removed."""
+    sound = hubcache.is_sound(path)
+    if sound is None and tree.unasked:
+        return ", so that only the Hub could tell whether it is whole: run again online"
+    if sound is None:
+        return f", and its name in the cache does not tell whether it is whole: remove {path} and run again"
+    if sound:
+        return f", but it is what its name in the cache says and was kept: {_forget(tree.record, tree.repo)}"
+    return "; it was removed, run again" if hubcache.remove_blob(path) else f": remove {path.resolve()} and run again"

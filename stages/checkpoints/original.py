@@ -1,7 +1,7 @@
-"""The names of the original code (LDM, SGM, OpenCLIP) beside those of diffusers and transformers, tensor by tensor.
+"""Tensors under the names of the original code (LDM, SGM, OpenCLIP) beside those of diffusers and transformers.
 
 Consumes the names of one component's tensors, without their prefix in the file; produces, for every tensor of the
-diffusers component, where it comes from. Knows no shapes and reads no file.
+diffusers component, where it comes from. The UNet's modules are original_names'. Knows no shapes and reads no file.
 """
 
 from __future__ import annotations
@@ -9,27 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
-UNET_ENDS = {  # outside the blocks
-    "time_embed.0": "time_embedding.linear_1",
-    "time_embed.2": "time_embedding.linear_2",
-    "label_emb.0.0": "add_embedding.linear_1",
-    "label_emb.0.2": "add_embedding.linear_2",
-    "input_blocks.0.0": "conv_in",
-    "out.0": "conv_norm_out",
-    "out.2": "conv_out",
-    "middle_block.0": "mid_block.resnets.0",
-    "middle_block.1": "mid_block.attentions.0",
-    "middle_block.2": "mid_block.resnets.1",
-}
-UNET_RESNET = {
-    "in_layers.0": "norm1",
-    "in_layers.2": "conv1",
-    "emb_layers.1": "time_emb_proj",
-    "out_layers.0": "norm2",
-    "out_layers.3": "conv2",
-    "skip_connection": "conv_shortcut",
-}
+from stages.checkpoints.original_names import original_to_diffusers
+
 VAE_BLOCKS = (
     (r"\.down\.(\d+)\.block\.(\d+)\.", r".down_blocks.\1.resnets.\2."),
     (r"\.down\.(\d+)\.downsample\.", r".down_blocks.\1.downsamplers.0."),
@@ -66,13 +49,16 @@ class Origin:
     transposed: bool = False
 
 
-def origins(part: str, names: Collection[str]) -> dict[str, Origin]:
-    """Where each tensor of the diffusers component comes from, by its name there; unknown names keep theirs."""
+def origins(part: str, names: Collection[str], settings: dict[str, Any]) -> dict[str, Origin]:
+    """Where each tensor of the diffusers component comes from, by its name there; unknown names keep theirs.
+
+    `settings` is the component's configuration: blocks of a UNet are numbered through in the original.
+    """
     if part == "text_encoder_2":
         return _openclip(names)
     if part == "text_encoder":  # kept under transformers' own names
         return {name: Origin(name) for name in names}
-    renamed = _unet(names) if part == "unet" else _vae(names)
+    renamed = _unet(names, settings) if part == "unet" else _vae(names)
     return {new: Origin(old) for old, new in renamed.items()}
 
 
@@ -107,45 +93,10 @@ def _count(names: Collection[str], before: str) -> int:
     return 1 + max(numbers(names, before), default=-1)
 
 
-def _unet(names: Collection[str]) -> dict[str, str]:
-    blocks = UNET_ENDS | _down_blocks(names) | _up_blocks(names)
-    renamed = {}
-    for name in names:
-        block = next((head for head in _heads(name) if head in blocks), None)
-        rest = name.removeprefix(f"{block}.")
-        if block is not None and ".resnets." in blocks[block]:
-            layer, _, kind = rest.rpartition(".")
-            rest = f"{UNET_RESNET.get(layer, layer)}.{kind}"
-        renamed[name] = name if block is None else f"{blocks[block]}.{rest}"
-    return renamed
-
-
-def _heads(name: str) -> list[str]:
-    """`a.b.c` begins with a.b.c, a.b and a, the longest first: a sampler's block is part of another's."""
-    parts = name.split(".")
-    return [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
-
-
-def _down_blocks(names: Collection[str]) -> dict[str, str]:
-    blocks, levels = {}, down_levels(names)
-    for level, members in enumerate(levels):
-        for layer, number in enumerate(members):
-            blocks[f"input_blocks.{number}.0"] = f"down_blocks.{level}.resnets.{layer}"
-            blocks[f"input_blocks.{number}.1"] = f"down_blocks.{level}.attentions.{layer}"
-        if level < len(levels) - 1 and members:
-            blocks[f"input_blocks.{members[-1] + 1}.0.op"] = f"down_blocks.{level}.downsamplers.0.conv"
-    return blocks
-
-
-def _up_blocks(names: Collection[str]) -> dict[str, str]:
-    blocks = {}
-    for level, members in enumerate(up_levels(names)):
-        for layer, number in enumerate(members):
-            blocks[f"output_blocks.{number}.0"] = f"up_blocks.{level}.resnets.{layer}"
-            blocks[f"output_blocks.{number}.1"] = f"up_blocks.{level}.attentions.{layer}"
-            for place in (1, 2):  # behind the attention, where there is one
-                blocks[f"output_blocks.{number}.{place}.conv"] = f"up_blocks.{level}.upsamplers.0.conv"
-    return blocks
+def _unet(names: Collection[str], settings: dict[str, Any]) -> dict[str, str]:
+    modules = original_to_diffusers(settings)
+    parted = {name: name.rpartition(".") for name in names}
+    return {name: f"{modules.get(module, module)}.{kind}" for name, (module, _, kind) in parted.items()}
 
 
 def _vae(names: Collection[str]) -> dict[str, str]:

@@ -22,9 +22,8 @@ def configuration(part: str, shapes: Shapes, given: Settings | None, pooled: int
 
     `pooled` is the width of the pooled text embedding, which the UNet's projection of sizes and crops holds too.
     """
-    wanted = sizes(part, shapes)
     for settings in (given, *_published(part)):
-        if settings is not None and module_shapes(part, settings) == wanted:
+        if settings is not None and module_shapes(part, settings) == sizes(part, shapes, settings):
             return settings
     fallback = given or architectures.configurations("sdxl-refiner" if refiner else "sdxl")[part]
     try:
@@ -45,10 +44,10 @@ def module_shapes(part: str, settings: Settings) -> Shapes:
     return {name: tuple(tensor.shape) for name, tensor in synthetic.empty(part, settings).state_dict().items()}
 
 
-def sizes(part: str, shapes: Shapes) -> Shapes:
+def sizes(part: str, shapes: Shapes, settings: Settings) -> Shapes:
     """Shapes by diffusers' names: thirds, transposed matrices, and 1 x 1 convolutions where linear layers are meant."""
     found = {}
-    for name, origin in original.origins(part, shapes).items():
+    for name, origin in original.origins(part, shapes, settings).items():
         shape = shapes[origin.name]
         if origin.third is not None and shape[0] % 3 == 0:
             shape = (shape[0] // 3, *shape[1:])
@@ -125,7 +124,7 @@ def _vae(shapes: Shapes, fallback: Settings) -> Settings:
 def _text_encoder(shapes: Shapes, fallback: Settings) -> Settings:
     """Of either encoder: both are CLIP's, under the same names once the second is translated."""
     part = "text_encoder" if "text_model.final_layer_norm.weight" in shapes else "text_encoder_2"
-    shapes = sizes(part, shapes)
+    shapes = sizes(part, shapes, fallback)
     vocabulary, width = shapes["text_model.embeddings.token_embedding.weight"]
     return {
         "vocab_size": vocabulary,

@@ -31,10 +31,11 @@ class Repository:
         def pick(names: list[str]) -> list[str]:
             try:
                 return select(names)
-            except ValueError as error:
+            except (ValueError, FileNotFoundError) as error:
                 if str(error).startswith(self.repo):
                     raise
-                raise ValueError(f"{self.repo}: {error}") from error
+                kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+                raise kind(f"{self.repo}: {error}") from error
 
         if self.kind == "hub":
             return hub.fetch(self.repo, self.revision, self.record, pick)
@@ -65,6 +66,9 @@ def select_index(names: list[str]) -> list[str]:
 
 def select_pipeline(names: list[str], variant: str | None, parts: Collection[str]) -> list[str]:
     """Index, scheduler, notices, and configurations, tokenizers and weights of `parts`, which the index has."""
+    for part in parts:  # a Hub cache may hold some parts of a pipeline alone
+        if not any(name.startswith(f"{part}/") for name in names):
+            raise FileNotFoundError(f"it has no {part}, which its {components.INDEX} names")
     wanted = {*select_index(names), "scheduler/scheduler_config.json", *NOTICES}
     tokenizers = [folder for folder in components.TOKENIZERS if folder in parts]
     wanted |= {f"{folder}/{file}" for folder in tokenizers for file in components.TOKENIZER_FILES}

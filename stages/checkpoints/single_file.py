@@ -10,15 +10,17 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.checkpoints import architectures, components, contents, original, recognising, synthetic, weights
+from stages.checkpoints import architectures, components, contents, original, recognising, streaming, synthetic
 from stages.checkpoints.repository import PICKLES
+from stages.checkpoints.streaming import Entry
 from stages.files import disk, placing
 
+HALF_BYTES = 2
 ZEROS = "force_zeros_for_empty_prompt"
 V_PREDICTION = ("v", "v_prediction")  # how tools write it into modelspec.prediction_type
 FLOATS = ("F64", "F32", "BF16", "F16", "F8_E4M3", "F8_E5M2")  # both kinds of float8 are exact in float16
@@ -36,24 +38,26 @@ def unpack(
     `configurations`, by component, where it has one, else as in the published architecture.
     """
     given = configurations or {}
-    with _opened(path) as file:
-        parts = contents.split(file.keys())
-        contents.check_whole(file.keys(), parts)
+    with _named(path):
+        entries, metadata = _header(path)
+        parts = contents.split(entries)
+        contents.check_whole(entries, parts)
         names = [part.replace("text_encoder", "tokenizer") for part in parts if part.startswith("text_encoder")]
         if tokenizers is None:
             raise ValueError(
                 f"it has no tokenizers, as no single file has: name a folder in diffusers layout that has "
                 f"{' and '.join(f'{name}/' for name in names)}; any SDXL pipeline's will do"
             )
-        if averaged := contents.averaged(file.keys()):
+        if averaged := contents.averaged(entries):
             print(f"{path}: {averaged} averaged weights ({contents.AVERAGED}*) are left out, the UNet itself is taken")
-        settings = _configurations(file, parts, given)
+        settings = _configurations(entries, parts, given)
         for name in names:
             _copy_tokenizer(tokenizers / name, folder / name, settings[name.replace("tokenizer", "text_encoder")])
-        disk.require_space(folder, 2 * sum(_count(file, name) for part in parts.values() for name in part.values()))
+        needed = sum(math.prod(entries[name].shape) for tensors in parts.values() for name in tensors.values())
+        disk.require_space(folder, HALF_BYTES * needed)
         for part, tensors in parts.items():
-            _write_part(file, part, tensors, settings[part], folder / part)
-        settings["scheduler"] = _scheduler(file)
+            _write_part(path, part, tensors, settings[part], folder / part)
+    settings["scheduler"] = _scheduler(entries, metadata)
     _write_json(folder / "scheduler/scheduler_config.json", settings["scheduler"])
     index = synthetic.index(settings, names)
     if components.role(given.get(components.INDEX, {})) == components.role(index):
@@ -63,11 +67,13 @@ def unpack(
 
 def unpack_part(path: Path, part: str, folder: Path, configuration: dict[str, Any] | None = None) -> None:
     """Fill `folder` with one component, `unet` or `vae`, of a file that holds it alone or among others."""
-    with _opened(path) as file:
-        tensors = contents.split(file.keys()).get(part)
+    with _named(path):
+        entries, _ = _header(path)
+        tensors = contents.split(entries).get(part)
         if not tensors:
             raise ValueError(f"it has no {part}: none of its tensors is called {contents.PREFIXES[part]}*")
-        _write_part(file, part, tensors, _configuration(file, part, tensors, configuration, None, False), folder)
+        settings = _configuration(entries, part, tensors, configuration, None, False)
+        _write_part(path, part, tensors, settings, folder)
 
 
 def configurations(folder: Path) -> dict[str, dict[str, Any]]:
@@ -78,43 +84,51 @@ def configurations(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """The file, its tensors still on the disk; errors of the block begin with its name."""
-    from safetensors import SafetensorError, safe_open
+def _named(path: Path) -> Iterator[None]:
+    """Errors of the block begin with the file's name."""
+    try:
+        yield
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path}: {error}") from error
 
+
+def _header(path: Path) -> tuple[dict[str, Entry], dict[str, str]]:
     if path.suffix in PICKLES:
         raise ValueError(f"{path} is refused: a pickle can run any code when it is opened, only safetensors are")
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: one safetensors file is wanted")
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    return streaming.read_header(path)
 
 
-def _configurations(file: Any, parts: dict[str, dict[str, str]], given: dict[str, Any]) -> dict[str, Any]:
+def _configurations(
+    entries: dict[str, Entry], parts: dict[str, dict[str, str]], given: dict[str, Any]
+) -> dict[str, Any]:
     """By component. Encoders come first: the width of the UNet's embedding of sizes follows from the second one's."""
     settings: dict[str, Any] = {}
     for part, tensors in parts.items():
         pooled = settings.get("text_encoder_2", {}).get("projection_dim")
-        settings[part] = _configuration(file, part, tensors, given.get(part), pooled, "text_encoder" not in parts)
+        settings[part] = _configuration(entries, part, tensors, given.get(part), pooled, "text_encoder" not in parts)
     return settings
 
 
 def _configuration(
-    file: Any, part: str, tensors: dict[str, str], given: dict[str, Any] | None, pooled: int | None, refiner: bool
+    entries: dict[str, Entry],
+    part: str,
+    tensors: dict[str, str],
+    given: dict[str, Any] | None,
+    pooled: int | None,
+    refiner: bool,
 ) -> dict[str, Any]:
     """The component's configuration, whose module has exactly the tensors of the file, all of them floats."""
     for name in tensors.values():
-        if (kind := file.get_slice(name).get_dtype()) not in FLOATS:
-            raise ValueError(f"tensor {name} is of type {kind}: quantized weights cannot be unpacked")
-    shapes = {name: tuple(file.get_slice(whole).get_shape()) for name, whole in tensors.items()}
+        if entries[name].dtype not in FLOATS:
+            raise ValueError(f"tensor {name} is of type {entries[name].dtype}: quantized weights cannot be unpacked")
+    shapes = {name: entries[whole].shape for name, whole in tensors.items()}
     settings = recognising.configuration(part, shapes, given if _is_of(part, given) else None, pooled, refiner)
-    origins = original.origins(part, tensors)
-    found, wanted = recognising.sizes(part, shapes), recognising.module_shapes(part, settings)
+    origins = original.origins(part, tensors, settings)
+    found, wanted = recognising.sizes(part, shapes, settings), recognising.module_shapes(part, settings)
     if missing := sorted(wanted.keys() - found.keys()):
         raise ValueError(f"{part}: {len(missing)} tensors are missing, by diffusers' names {_some(missing)}")
     used = {origins[name].name for name in wanted}
@@ -137,19 +151,22 @@ def _is_of(part: str, settings: dict[str, Any] | None) -> bool:
     return named == components.CLASSES[part][0][1]
 
 
-def _write_part(file: Any, part: str, tensors: dict[str, str], settings: dict[str, Any], folder: Path) -> None:
+def _write_part(path: Path, part: str, tensors: dict[str, str], settings: dict[str, Any], folder: Path) -> None:
+    from safetensors import safe_open
+
     shapes = recognising.module_shapes(part, settings)
-    origins = original.origins(part, tensors)
+    origins = original.origins(part, tensors, settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    with safe_open(path, framework="pt") as file:
 
-    def values() -> Iterator[memoryview]:
-        for name, shape in shapes.items():
-            tensor = _half(file.get_tensor(tensors[origins[name].name]), tensors[origins[name].name])
-            if (third := origins[name].third) is not None:
-                tensor = tensor.chunk(3)[third]
-            tensor = tensor.T if origins[name].transposed else tensor
-            yield tensor.reshape(shape).contiguous().numpy().data
+        def value(name: str) -> Any:
+            origin = origins[name]
+            tensor = _half(file.get_tensor(tensors[origin.name]), tensors[origin.name])
+            tensor = tensor if origin.third is None else tensor.chunk(3)[origin.third]
+            return (tensor.T if origin.transposed else tensor).reshape(shapes[name])
 
-    weights.write_halves(folder / f"{components.STEMS[part]}.safetensors", shapes, values())
+        entries = {name: Entry("F16", shape) for name, shape in shapes.items()}
+        streaming.write(folder / f"{components.STEMS[part]}.safetensors", entries, value)
     _write_json(folder / "config.json", settings)
 
 
@@ -166,14 +183,9 @@ def _half(tensor: Any, name: str) -> Any:
     return half
 
 
-def _count(file: Any, name: str) -> int:
-    return math.prod(file.get_slice(name).get_shape())
-
-
-def _scheduler(file: Any) -> dict[str, Any]:
+def _scheduler(names: Iterable[str], metadata: dict[str, str]) -> dict[str, Any]:
     """SDXL's scheduler, for predictions of v and a zero terminal signal-to-noise ratio where the file says so."""
     settings = architectures.configurations("sdxl")["scheduler"]
-    names, metadata = set(file.keys()), file.metadata() or {}
     if "v_pred" in names or metadata.get("modelspec.prediction_type") in V_PREDICTION:
         settings = settings | {"prediction_type": "v_prediction"}
     if "ztsnr" in names:

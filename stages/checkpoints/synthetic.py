@@ -7,13 +7,12 @@ included. Weights are streamed to disk. They are scaled so that numbers stay fin
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from stages.checkpoints import architectures, components, weights
+from stages.checkpoints import architectures, components
 from stages.checkpoints.quiet import quiet
 from stages.files import disk, manifest, placing
 
@@ -30,8 +29,7 @@ def build(name: str, folder: Path) -> dict[str, str]:
         file = folder / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
         placing.write_text(file, json.dumps(settings, indent=2) + "\n")
         if part in components.STEMS:
-            shapes = {name: tuple(tensor.shape) for name, tensor in empty(part, settings).state_dict().items()}
-            weights.write_halves(folder / part / f"{components.STEMS[part]}.safetensors", shapes, _values(shapes))
+            _write_weights(empty(part, settings), folder / part / f"{components.STEMS[part]}.safetensors")
     tokenizers = {part.replace("text_encoder", "tokenizer"): part for part in parts if part.startswith("text_encoder")}
     for tokenizer, encoder in tokenizers.items():
         _write_tokenizer(folder / tokenizer, PADDING[tokenizer], parts[encoder])
@@ -58,6 +56,22 @@ def empty(part: str, settings: dict[str, Any]) -> Any:
         return getattr(diffusers, settings["_class_name"]).from_config(settings)
 
 
+def _write_weights(module: Any, path: Path) -> None:
+    """A safetensors file, tensor by tensor: 8 bytes of length, a JSON header, the data."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, shape in shapes.items():
+        start, end = end, end + 2 * _size(shape)
+        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at whole words
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for piece in _values(shapes):
+            file.write(piece)
+
+
 def _values(shapes: dict[str, tuple[int, ...]]) -> Iterator[memoryview]:
     """The bytes of every tensor in pieces: ones for norms, zeros for biases, else normal with variance 1 / fan-in."""
     import torch
@@ -65,15 +79,21 @@ def _values(shapes: dict[str, tuple[int, ...]]) -> Iterator[memoryview]:
     block = torch.randn(BLOCK, generator=torch.Generator().manual_seed(0))
     position = 0
     for name, shape in shapes.items():
-        left = math.prod(shape)
+        left = _size(shape)
         if len(shape) < 2:
             yield torch.full(shape, float(name.endswith("weight")), dtype=torch.float16).numpy().data
             continue
-        scale = math.prod(shape[1:]) ** -0.5
+        scale = _size(shape[1:]) ** -0.5
         while left:
             count = min(left, BLOCK - position)
             yield (block[position : position + count] * scale).half().numpy().data
             position, left = (position + count) % BLOCK, left - count
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    import math
+
+    return math.prod(shape)
 
 
 def index(parts: dict[str, dict[str, Any]], tokenizers: list[str]) -> dict[str, Any]:

@@ -1,16 +1,12 @@
 """Weights that may be trusted: safetensors that are whole and hold finite numbers.
 
-Consumes a folder or a file; produces nothing but an error that names file and tensor. Or consumes tensors one by one
-and produces a file of them.
+Consumes a folder or a file; produces nothing but an error that names file and tensor.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from stages.checkpoints import components
 from stages.files import manifest
@@ -27,22 +23,6 @@ def check_file(path: Path) -> None:
     for name, finite in _finite_tensors(path):
         if not finite:
             raise ValueError(f"{path}: tensor {name} holds NaN or infinite values")
-
-
-def write_halves(path: Path, shapes: dict[str, tuple[int, ...]], pieces: Iterable[Any]) -> None:
-    """A safetensors file in float16, streamed: 8 bytes of length, a JSON header, then `pieces`, bytes in that order."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name, shape in shapes.items():
-        start, end = end, end + 2 * math.prod(shape)
-        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin at whole words
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for piece in pieces:
-            file.write(piece)
 
 
 def _check_shards(folder: Path) -> None:

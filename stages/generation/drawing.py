@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 Encoded = dict[str, Any]  # embeddings of one prompt, as the pipelines take them
 
 
-def initial_latents(pipeline: Any, size: int, seed: int) -> Any:
-    """Unit normal noise of shape (1, 4, size / 8, size / 8): the generator's first draw, whatever the model."""
+def initial_latents(pipeline: Any, sampler: Sampler, seed: int) -> Any:
+    """Unit normal noise of shape (1, 4, height / 8, width / 8): the generator's first draw, whatever the model."""
     import torch
 
-    return torch.randn(_latents_shape(pipeline, size), generator=torch.Generator().manual_seed(seed))
+    return torch.randn(_latents_shape(pipeline, sampler), generator=torch.Generator().manual_seed(seed))
 
 
 def generate(
@@ -53,8 +53,8 @@ def generate(
     generator = torch.Generator().manual_seed(seed)
     if image is None:
         # Drawn from the generator itself, which the few-step samplers draw their later noise from: as diffusers does.
-        latents = torch.randn(_latents_shape(pipeline, sampler.size), generator=generator)
-        settings |= {"latents": latents, "height": sampler.size, "width": sampler.size}
+        latents = torch.randn(_latents_shape(pipeline, sampler), generator=generator)
+        settings |= {"latents": latents, "height": sampler.height, "width": sampler.width}
     else:
         settings |= {"image": image, "denoising_start": denoising_start}
         settings |= {} if strength is None else {"strength": _require_a_step(strength, steps)}
@@ -72,7 +72,7 @@ def generate(
 
 def decode(pipeline: Any, latents: Any) -> Image.Image:
     """The picture of finished latents (1, 4, h, w), as the pipeline itself makes it at `output` "pil"."""
-    decoded = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor, return_dict=False)[0]
+    decoded = pipeline.vae.decode(_unscaled(latents, pipeline.vae.config), return_dict=False)[0]
     return pipeline.image_processor.postprocess(decoded, output_type="pil")[0]
 
 
@@ -118,9 +118,20 @@ def executed_steps(pipeline: Any) -> int:
     return pipeline.num_timesteps
 
 
-def _latents_shape(pipeline: Any, size: int) -> tuple[int, int, int, int]:
-    side = size // pipeline.vae_scale_factor
-    return 1, pipeline.unet.config.in_channels, side, side
+def _latents_shape(pipeline: Any, sampler: Sampler) -> tuple[int, int, int, int]:
+    height, width = (side // pipeline.vae_scale_factor for side in (sampler.height, sampler.width))
+    return 1, pipeline.unet.config.in_channels, height, width
+
+
+def _unscaled(latents: Any, config: Any) -> Any:
+    """Latents as the VAE's encoder makes them: some checkpoints give a mean and a deviation for each channel."""
+    import torch
+
+    mean, deviation = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
+    if mean is None or deviation is None:
+        return latents / config.scaling_factor
+    mean, deviation = (torch.tensor(values).view(1, -1, 1, 1) for values in (mean, deviation))
+    return latents * deviation / config.scaling_factor + mean
 
 
 def _callback(on_step: Callable[[Any], None]) -> Callable[..., dict]:

@@ -6,14 +6,13 @@ downloads or reshapes: optimum's `reshape` doubles the UNet's batch, which is wr
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.checkpoints import components
+from stages.checkpoints import components, samplers
 from stages.generation import tiles
 from stages.ir import anatomy, runtime
 from stages.machine import memory, sizes
@@ -44,7 +43,7 @@ def load(
         export=False,
         device=device.name,
         ov_config=dict(runtime.device_config(device, reference)),
-        scheduler=load_scheduler(ir, sampler.scheduler),
+        scheduler=samplers.load(ir, sampler),
         compile=room is None,
     )
     pipeline.set_progress_bar_config(disable=True)
@@ -82,14 +81,6 @@ def also(pipeline: Any, task: str) -> Any:
         setattr(other, name, part)
     other.set_progress_bar_config(disable=True)
     return other
-
-
-def load_scheduler(ir: Path, name: str) -> Any:
-    """The diffusers scheduler class `name`, built from the scheduler configuration of the IR folder."""
-    import diffusers
-
-    config = json.loads((ir / "scheduler" / "scheduler_config.json").read_text())
-    return getattr(diffusers, name).from_config(config)
 
 
 def _require_parts(ir: Path) -> None:

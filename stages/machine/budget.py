@@ -123,7 +123,7 @@ def require(need: Need, what: str, folder: Path) -> None:
         way = (
             "close other programs"
             if need.memory_gb <= SHARE * whole
-            else "`make plan` shows which models and settings fit (sampler.size, calibration.unet=int8-weights)"
+            else "`make plan` shows which models and settings fit (sampler.width, calibration.unet=int8-weights)"
         )
         free_of = f"{free:.1f} of this machine's {whole:.1f} GB are free"
         raise ValueError(f"{what} needs {need.memory_gb:.1f} GB of memory, {free_of}: {way}")

@@ -5,6 +5,7 @@ Consumes sizes of components, a `Request` and costs.yaml; produces GB (1e9 bytes
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,24 +22,29 @@ TILE_PX, OVERLAP_PX = 512, 128  # half of what SDXL was trained on: smaller tile
 
 @dataclass(frozen=True)
 class Request:
-    """What drawing asks of the parts: a picture's side in pixels, the UNet's batch, how floats are computed, and
-    whether pictures are decoded in tiles."""
+    """What drawing asks of the parts: the side in pixels of a square as large as the picture, the UNet's batch, how
+    floats are computed, and whether pictures are decoded in tiles."""
 
-    size_px: int
+    size_px: float
     batch: int
     floats: str  # f32, bf16 or f16
     tiles: bool = False
 
     @property
     def pixels(self) -> int:
-        return self.size_px**2
+        return round(self.size_px**2)
 
 
 def request(sampler: Any, device: Any) -> Request:
     """Guidance doubles the UNet's batch (but see `batch_of`)."""
-    whole = Request(sampler.size, 2 if sampler.guidance > 1 else 1, floats(device))
+    whole = Request(side_px(sampler), 2 if sampler.guidance > 1 else 1, floats(device))
     short = decoding_gb(whole) > SHARE * description.memory_gb()
     return replace(whole, tiles=device.decode == "tiles" or (device.decode == "auto" and short))
+
+
+def side_px(sampler: Any) -> float:
+    """Side of a square with as many pixels as the pictures have: what memory and time go by."""
+    return math.sqrt(sampler.width * sampler.height)
 
 
 def batch_of(unet: Size, asked: Request) -> int:

@@ -50,5 +50,6 @@ def describe(subject: Subject, model: str, precision: str, task: str, prompt: An
         "prompt": prompt.text,
         "prompt_id": prompt.id,
         "seed": seed,
-        "size": subject.settings.model.sampler.size,
+        "width": subject.settings.model.sampler.width,
+        "height": subject.settings.model.sampler.height,
     }

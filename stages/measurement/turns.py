@@ -81,10 +81,13 @@ def footprints(subject: Subject, reference: Reference, tick: Callable[[], Any]) 
 
 def request_shapes(subject: Subject, reference: Reference) -> footprint.Shapes:
     """Shapes of one request to each part, as drawing one picture makes it."""
-    folder, size = next(iter(subject.folders.values())), subject.settings.model.sampler.size
+    folder, sampler = next(iter(subject.folders.values())), subject.settings.model.sampler
     latents = list(reference.runs[0].latents[-1].shape)
     shapes = {"unet": {name: list(array.shape) for name, array in reference.points[0].items()}}
-    shapes |= {"vae_decoder": {"latent_sample": latents}, "vae_encoder": {"sample": [1, 3, size, size]}}
+    shapes |= {
+        "vae_decoder": {"latent_sample": latents},
+        "vae_encoder": {"sample": [1, 3, sampler.height, sampler.width]},
+    }
     for part, tokenizer in (("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2")):
         if (folder / part).is_dir():
             tokens = json.loads((folder / tokenizer / "tokenizer_config.json").read_text())["model_max_length"]

@@ -1,5 +1,5 @@
-"""Texts to draw: embedded ones beside this file, or public sets.
+"""Texts to draw: embedded ones beside this file, the user's own, or public sets.
 
-In: JSON Lines, or a set on the Hub. Out: (id, text) pairs for calibration or for evaluation, never the same text in
-both. Knows no model.
+In: JSON Lines, plain text, CSV or TSV, or a set on the Hub. Out: (id, text) pairs for calibration or for evaluation,
+never the same text in both. Knows no model.
 """

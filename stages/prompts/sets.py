@@ -1,14 +1,13 @@
-"""Prompts: read through the `datasets` library, cleaned, and split so that no text serves both parts.
+"""Prompts: read from a file or through the `datasets` library, cleaned, split so that no text serves both parts.
 
-Consumes an embedded JSON Lines file or a set on the Hub (streamed); produces (id, text) pairs for calibration or for
-evaluation. The embedded way touches no network and writes nothing. Knows no tokenizer but one that is handed in.
+Consumes a prompt file, embedded or the user's, or a set on the Hub (streamed); produces (id, text) pairs for
+calibration or for evaluation. A file touches no network and writes nothing. Knows no tokenizer but one handed in.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sys
-import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -17,12 +16,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.prompts import reading
+from stages.prompts.reading import PARTS
+
 if TYPE_CHECKING:
     from stages.settings import schema
 
-PARTS = ("calibration", "evaluation")
 POOL = 5000  # rows read from a set on the Hub: enough to choose from, seconds to stream
-EVALUATION_SHARE = 4  # every fourth text of a set on the Hub is for evaluation
+EVALUATION_SHARE = 4  # every fourth text of a set on the Hub, or of a file without parts, is for evaluation
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,17 @@ def load_prompts(settings: schema.Prompts, part: str, count: int) -> list[Prompt
     """
     if part not in PARTS:
         raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
-    rows = _embedded(settings) if settings.source == "embedded" else _hub(settings)
-    kept, dropped = clean(rows)
-    if dropped:
-        print(f"{settings.name}: prompts dropped: {_phrase(dropped)}", file=sys.stderr)
-    prompts = [Prompt(name, text) for name, text, split in kept if split == part]
-    if len(prompts) < count:
-        raise ValueError(f"prompts {settings.name!r} hold {len(prompts)} for {part}, fewer than the {count} asked for")
+    prompts = [Prompt(name, text) for name, text, split in _kept(settings) if split == part]
+    _require(len(prompts), count, settings, part)
     return sorted(prompts, key=lambda prompt: _hash(f"{settings.seed}:{prompt.text}"))[:count]
+
+
+def check_file(settings: schema.Prompts) -> None:
+    """Raise what `load_prompts` would raise for a bad file, in a moment. A set on the Hub is not looked at."""
+    if settings.source == "embedded":
+        parts = Counter(part for _, _, part in _kept(settings))
+        for part in PARTS:
+            _require(parts[part], 1, settings, part)
 
 
 def clean(rows: Iterable[tuple[str, Any, str]]) -> tuple[list[tuple[str, str, str]], Counter[str]]:
@@ -77,29 +81,50 @@ def count_truncated(prompts: list[Prompt], tokenizer: Any) -> int:
     return sum(length > tokenizer.model_max_length for length in lengths)
 
 
-def _embedded(settings: schema.Prompts) -> list[tuple[str, Any, str]]:
-    path = Path(settings.file or "")
-    if not path.is_file():
-        raise FileNotFoundError(f"prompts.file {settings.file!r} is missing: name JSON Lines with id, text and split")
-    with tempfile.TemporaryDirectory() as scratch:
-        # By another name than "utf-8", for which `datasets` leaves the decoding, and its errors, to Arrow.
-        decoding = {"encoding": "utf8", "encoding_errors": "replace"}
-        options = {"data_files": str(path), "cache_dir": scratch} | decoding
-        rows = list(_datasets().load_dataset("json", split="train", streaming=True, **options))
-    return [(_checked(row, path, "id"), _checked(row, path, settings.column), _part(row, path)) for row in rows]
+def _kept(settings: schema.Prompts) -> list[tuple[str, str, str]]:
+    """Cleaned rows of both parts; what was dropped is told."""
+    embedded = settings.source == "embedded"
+    kept, dropped = clean(reading.read(Path(settings.file or ""), settings.column) if embedded else _hub(settings))
+    if dropped:
+        print(f"{settings.name}: prompts dropped: {_phrase(dropped)}", file=sys.stderr)
+    return kept
+
+
+def _require(found: int, wanted: int, settings: schema.Prompts, part: str) -> None:
+    if found < wanted:
+        raise ValueError(f"prompts {settings.name!r} hold {found} for {part}, fewer than the {wanted} asked for")
 
 
 def _hub(settings: schema.Prompts) -> list[tuple[str, Any, str]]:
+    rows = enumerate(_streamed(settings), 1)
+    return [("", reading.text_of(row, f"{settings.repo}, row {n}", settings.column), "") for n, row in rows]
+
+
+def _streamed(settings: schema.Prompts) -> list[dict[str, Any]]:
     datasets = _datasets()
     where = {"revision": settings.revision, "split": settings.split}
     try:
-        rows = list(islice(datasets.load_dataset(settings.repo, settings.subset, streaming=True, **where), POOL))
+        return list(islice(datasets.load_dataset(settings.repo, settings.subset, streaming=True, **where), POOL))
     except OSError as error:  # absent repository, no network, offline mode
-        reason = (str(error).strip().splitlines() or ["no message"])[0]
         raise FileNotFoundError(
-            f"prompts.repo {settings.repo!r} cannot be read ({reason}); without network use prompts=photographs"
+            f"prompts.repo {settings.repo!r} cannot be read ({_reason(error)}); without network use prompts=photographs"
         ) from error
-    return [("", _checked(row, settings.repo, settings.column), "") for row in rows]
+    except RuntimeError as error:
+        if "scripts are no longer supported" not in str(error):
+            raise
+        raise ValueError(
+            f"prompts.repo {settings.repo!r} is a dataset script, which cannot be run: "
+            "name a set with Parquet or JSON files"
+        ) from error
+    except ValueError as error:  # a subset or a split that the set does not have
+        raise ValueError(
+            f"prompts.repo {settings.repo!r} cannot be read with subset {settings.subset!r} and split "
+            f"{settings.split!r}: {_reason(error)}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0]
 
 
 def _datasets() -> Any:
@@ -108,19 +133,6 @@ def _datasets() -> Any:
     datasets.disable_progress_bars()
     datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # asks the Hub even for local files
     return datasets
-
-
-def _checked(row: dict, where: Any, column: str) -> Any:
-    if column not in row:
-        raise ValueError(f"{where} has no column {column!r}; it has {', '.join(sorted(row))}")
-    return row[column]
-
-
-def _part(row: dict, path: Path) -> str:
-    part = _checked(row, path, "split")
-    if part not in PARTS:
-        raise ValueError(f"{path}: split of {row.get('id')!r} must be one of {', '.join(PARTS)}, got {part!r}")
-    return part
 
 
 def _normal(text: str) -> str:

@@ -34,7 +34,10 @@ def page(found: list[Result], machine: dict[str, Any], shown: dict[str, Grid], d
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    environment.filters |= {"thumbnail": lambda picture: pictures.data_uri(picture, THUMBNAIL)}
+    environment.filters |= {
+        "thumbnail": lambda picture: pictures.data_uri(picture, THUMBNAIL),
+        "sides": lambda picture: pictures.scale(picture, THUMBNAIL).size,
+    }
     return environment.get_template("page.html").render(
         style=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
         headline=summary.headline(found),
@@ -143,9 +146,8 @@ def setting_row(result: Result) -> list[str]:
     """Cells of the settings table."""
     metrics = result.record
     hints = [inference_precision(result, name) for name in (BEFORE, result.after)]
-    pixels = (
-        f"{metrics.get('size_px')}, decoded in tiles" if metrics.get("decode") == "tiles" else metrics.get("size_px")
-    )
+    tiles = ", decoded in tiles" if metrics.get("decode") == "tiles" else ""
+    pixels = f"{metrics.get('width_px')} × {metrics.get('height_px')}{tiles}"
     values = [
         metrics.get("scheduler"), metrics.get("executed_steps"), metrics.get("guidance"), pixels,
         " / ".join(hints), summary.busy(metrics.get("noise") or {}), result.licence,

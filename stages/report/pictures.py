@@ -41,16 +41,18 @@ class Grid:
             assert len(row.pictures) == len(self.columns), f"row {row.label!r} does not fit {len(self.columns)} columns"
 
 
-def read(path: Path, size: int, *, rerun: str) -> Image.Image:
-    """The RGB picture of `size` x `size` pixels at `path`; an error that names the file where it is anything else."""
+def read(path: Path, size: tuple[int, int], *, rerun: str) -> Image.Image:
+    """The RGB picture of `size` (width, height) at `path`; an error that names the file where it is anything else."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: {remedy(path, rerun)}")
     try:
         with Image.open(path) as picture:
             picture.load()
-            if picture.mode != "RGB" or picture.size != (size, size):
+            if picture.mode != "RGB" or picture.size != size:
                 wrong = f"{picture.mode} of {picture.width} x {picture.height} pixels"
-                raise ValueError(f"{path} must be RGB of {size} x {size} pixels, got {wrong}: {remedy(path, rerun)}")
+                raise ValueError(
+                    f"{path} must be RGB of {size[0]} x {size[1]} pixels, got {wrong}: {remedy(path, rerun)}"
+                )
             return picture.copy()
     except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for broken PNG chunks
         raise ValueError(f"{path} is not a readable picture ({error}): {remedy(path, rerun)}") from error
@@ -62,11 +64,14 @@ def difference(one: Image.Image, other: Image.Image, gain: int) -> Image.Image:
 
 
 def scale(picture: Image.Image, size: int) -> Image.Image:
-    return picture if picture.size == (size, size) else picture.resize((size, size), Image.Resampling.LANCZOS)
+    """The picture with its longer side of `size` pixels."""
+    longer = max(picture.size)
+    fitting = tuple(max(1, round(side * size / longer)) for side in picture.size)
+    return picture if longer == size else picture.resize(fitting, Image.Resampling.LANCZOS)
 
 
 def data_uri(picture: Image.Image, size: int, quality: int = 88) -> str:
-    """A square WebP thumbnail of `size` pixels for an <img> tag: nothing to request, a few kilobytes each."""
+    """A WebP thumbnail, its longer side `size` pixels, for an <img> tag: nothing to request, a few kilobytes each."""
     buffer = io.BytesIO()
     scale(picture, size).save(buffer, "WEBP", quality=quality, method=4)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
@@ -96,7 +101,8 @@ def draw(grid: Grid, cell: int = 128) -> Image.Image:
             x = left + column * (cell + GAP)
             pen.rectangle((x - 1, y - 1, x + cell, y + cell), fill=EMPTY)
             if picture is not None:
-                canvas.paste(scale(picture, cell), (x, y))
+                fitted = scale(picture, cell)
+                canvas.paste(fitted, (x + (cell - fitted.width) // 2, y + (cell - fitted.height) // 2))
         y += cell + GAP
     return canvas
 

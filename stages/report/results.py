@@ -35,14 +35,15 @@ class Picture:
     prompt: str
     model: str
     file: Path
-    size: int
+    width: int
+    height: int
     seconds: float | None
     executed_steps: int | None
     rerun: str
 
     @cached_property
     def image(self) -> Image.Image:
-        return pictures.read(self.file, self.size, rerun=self.rerun)
+        return pictures.read(self.file, (self.width, self.height), rerun=self.rerun)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +117,7 @@ def read_one(key: str, model: Any, after: str, folder: Path) -> Result:
 
 
 def read_picture(entry: dict[str, Any], folder: Path, rerun: str) -> Picture:
-    names = ("task", "precision", "prompt_id", "prompt", "model", "file", "size")
+    names = ("task", "precision", "prompt_id", "prompt", "model", "file", "width", "height")
     if absent := [name for name in names if name not in entry]:
         raise ValueError(f"{folder / 'images.json'}: an entry lacks {', '.join(absent)}: {remedy(folder, rerun)}")
     fields = {name: entry[name] for name in names} | {"file": folder / manifest.safe_name(entry["file"])}

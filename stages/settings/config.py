@@ -22,6 +22,7 @@ from stages.settings import checks
 from stages.settings.schema import SECTIONS, Model, Part, Settings
 
 PARAMS = Path("params.yaml")
+OPEN = "options"  # a mapping whose keys are not the schema's: an override may add to it
 STAGES_FOR_ALL = ("describe", "scorer", "compare")  # these take no model key
 
 
@@ -39,7 +40,7 @@ def load(reads: tuple[str, ...], model: str | None, overrides: list[str], path: 
         raise ValueError(f"{path}: {error}. `make params` writes this file anew out of conf/") from error
     for override in overrides:
         _apply(params, override, declared)
-    checks.check(params)
+    checks.check(params, model)
     if model is not None:
         checks.model_key(params["model"], model)
     return select(params, declared, model)
@@ -99,6 +100,8 @@ def _apply(params: dict[str, Any], override: str, declared: list[str]) -> None:
     *parents, last = key.split(".")
     node: Any = params
     for depth, name in enumerate([*parents, last]):
+        if isinstance(node, dict) and depth == len(parents) and parents[-1:] == [OPEN]:
+            node.setdefault(name, None)
         if not isinstance(node, dict) or name not in node:
             known = list(node) if isinstance(node, dict) else []
             raise ValueError(checks.unknown(".".join([*parents, last][: depth + 1]), known))
@@ -140,6 +143,8 @@ def _build(kind: Any, value: Any, key: str, declared: list[str]) -> Any:
         kind = next(option for option in typing.get_args(kind) if option is not types.NoneType)
     if typing.get_origin(kind) is Annotated:
         kind = typing.get_args(kind)[0]
+    if typing.get_origin(kind) is list and dataclasses.is_dataclass(typing.get_args(kind)[0]):
+        return [_build(typing.get_args(kind)[0], item, key, declared) for item in value]
     if value is None or not dataclasses.is_dataclass(kind):
         return float(value) if kind is float and value is not None else value
     part = object.__new__(kind)

@@ -35,15 +35,8 @@ NEEDS_SAMPLES = ("weights_first", "hybrid", "notebook")  # schemes that quantize
 Count = Annotated[int, Range(1, 1_000_000)]
 Whole = Annotated[int, Range(0, 2**31 - 1)]
 Steps = Annotated[int, Range(1, 1000)]
+Pixels = Annotated[int, Range(16, 4096, LATENT_PX)]
 Share = Annotated[float, Range(0, 1, above=True)]
-Scheduler = Literal[  # diffusers classes that take a number of steps and nothing else
-    "DDIMScheduler",
-    "DPMSolverMultistepScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "EulerDiscreteScheduler",
-    "LCMScheduler",
-    "UniPCMultistepScheduler",
-]
 
 
 class Part:
@@ -62,6 +55,7 @@ class Part:
 class SwapSource(Part):
     """A part that takes the place of the pipeline's own, at its repository's root or in `subfolder`."""
 
+    kind: Literal["local", "hub"]
     repo: str
     revision: str | None
     subfolder: str | None
@@ -69,11 +63,14 @@ class SwapSource(Part):
 
 
 @dataclass(repr=False)
-class LoraSource(Part):
+class AdapterSource(Part):
+    """A LoRA to be fused, `scale` times: below 0 it is taken away."""
+
+    kind: Literal["local", "hub"]
     repo: str
     revision: str | None
     file: str
-    scale: Annotated[float, Range(0, 10, above=True)]
+    scale: Annotated[float, Range(-10, 10)]
 
 
 @dataclass(repr=False)
@@ -83,17 +80,21 @@ class Source(Part):
     repo: str | None
     revision: str | None
     variant: str | None
+    file: str | None  # one safetensors file in the repository or folder, in the place of a pipeline's folders
+    tokenizers: SwapSource | None  # which such a file lacks
     unet: SwapSource | None
     vae: SwapSource | None
-    lora: LoraSource | None
+    adapters: list[AdapterSource]
 
 
 @dataclass(repr=False)
 class Sampler(Part):
-    scheduler: Scheduler
+    scheduler: str  # a class that schedulers.yaml knows
+    options: dict[str, Any]  # of that class, as schedulers.yaml allows them
     steps: Steps
     guidance: Annotated[float, Range(0, 50)]
-    size: Annotated[int, Range(16, 4096, LATENT_PX)]
+    width: Pixels
+    height: Pixels
     negative_prompt: str
     high_noise_fraction: Annotated[float, Range(0.01, 0.99)] | None
 

@@ -109,9 +109,8 @@ def test_an_unknown_architecture_is_refused_with_the_known_ones(small: Path) -> 
 
 def test_the_download_says_that_weights_are_random(small: Path) -> None:
     source = object.__new__(schema.Source)
-    vars(source).update(
-        kind="synthetic", architecture="small", repo=None, revision=None, variant=None, unet=None, vae=None, lora=None
-    )
+    none = dict.fromkeys(("repo", "revision", "variant", "file", "tokenizers", "unet", "vae"))
+    vars(source).update(kind="synthetic", architecture="small", adapters=[], **none)
     made = download.download("synthetic-small", source, "Apache-2.0", small)
     assert made["facts"] == {"licence": "Apache-2.0", "random_weights": True}
     assert json.loads((small / "artifacts/checkpoints/synthetic-small/model_index.json").read_text())

@@ -58,10 +58,10 @@ def test_another_task_shares_the_compiled_parts():
 
 
 def test_latents_come_from_the_seed_alone():
-    first = drawing.initial_latents(load("base"), SIZE_PX, 3)
+    first = drawing.initial_latents(load("base"), sampler(), 3)
     assert first.shape == (1, 4, SIZE_PX // 2, SIZE_PX // 2)
-    assert np.array_equal(first, drawing.initial_latents(load("lcm", "LCMScheduler"), SIZE_PX, 3))
-    assert not np.array_equal(first, drawing.initial_latents(load("base"), SIZE_PX, 4))
+    assert np.array_equal(first, drawing.initial_latents(load("lcm", "LCMScheduler"), sampler(), 3))
+    assert not np.array_equal(first, drawing.initial_latents(load("base"), sampler(), 4))
 
 
 def test_decoding_finished_latents_gives_the_pipelines_own_picture():
@@ -134,12 +134,6 @@ def test_the_reference_computes_in_float32_with_dynamic_quantization_off():
     properties = runtime.effective_properties(pipeline.unet.request)
     assert properties["DYNAMIC_QUANTIZATION_GROUP_SIZE"] == "0"
     assert "float32" in properties["INFERENCE_PRECISION_HINT"] or "f32" in properties["INFERENCE_PRECISION_HINT"]
-
-
-def test_the_samplers_scheduler_is_built_from_the_folders_configuration():
-    scheduler = pipelines.load_scheduler(tiny_ir("base"), "LCMScheduler")
-    assert type(scheduler).__name__ == "LCMScheduler"
-    assert scheduler.config.beta_start == 0.00085
 
 
 def test_a_missing_weight_file_is_named(tmp_path):

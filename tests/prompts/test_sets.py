@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stages import describe
 from stages.prompts import sets
 from stages.settings.schema import Prompts
 from tests.tiny_ir import part
@@ -76,7 +77,7 @@ def test_a_wrong_column_or_file_is_named(tmp_path: Path, changes: dict, message:
 
 
 def test_an_unknown_split_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="split of '0' must be one of calibration, evaluation, got 'train'"):
+    with pytest.raises(ValueError, match="p.jsonl, line 1: split must be one of calibration, evaluation, got 'train'"):
         sets.load_prompts(settings(write(tmp_path / "p.jsonl", [("a cat", "train")])), "evaluation", 1)
 
 
@@ -97,6 +98,37 @@ def test_a_hub_set_is_streamed_at_its_revision_and_split_by_text(monkeypatch: py
     assert not {prompt.text for prompt in parts["calibration"]} & {prompt.text for prompt in parts["evaluation"]}
 
 
+@pytest.mark.parametrize(("value", "found"), [(["a", "b"], "a list"), (7, "a number"), ({"en": "a"}, "an object")])
+def test_a_column_of_a_hub_set_that_holds_no_text_is_named_with_its_row(monkeypatch, value, found: str) -> None:
+    import datasets
+
+    rows = [{"caption": "a cat"}, {"caption": None}, {"caption": value}]
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_names, **_options: rows)
+    with pytest.raises(ValueError, match=f"some/captions, row 3: column 'caption' must hold text, got {found}"):
+        sets.load_prompts(hub_settings(), "evaluation", 1)
+
+
+def test_a_dataset_script_is_not_run_and_named(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/old.py").write_text("raise SystemExit('never run')")
+    script = settings(source="hub", repo=str(tmp_path / "old"), revision="main", split="train")
+    with pytest.raises(
+        ValueError, match="old' is a dataset script, which cannot be run: name a set with Parquet or JSON"
+    ):
+        sets.load_prompts(script, "evaluation", 1)
+
+
+def test_a_subset_or_split_that_a_hub_set_has_not_is_named_in_one_line(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/train.jsonl").write_text('{"text": "a cat"}\n')
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    wrong = settings(source="hub", repo=str(tmp_path / "set"), revision="main", split="test")
+    with pytest.raises(ValueError, match="cannot be read with subset None and split 'test'") as failure:
+        sets.load_prompts(wrong, "evaluation", 1)
+    assert "\n" not in str(failure.value)
+
+
 def test_a_hub_set_out_of_reach_names_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
@@ -106,6 +138,31 @@ def test_a_hub_set_out_of_reach_names_the_way_out(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(datasets, "load_dataset", refuse)
     with pytest.raises(FileNotFoundError, match=r"'some/captions' cannot be read \(no route to host\).*photographs"):
         sets.load_prompts(hub_settings(), "evaluation", 1)
+
+
+def test_a_file_is_checked_without_the_datasets_library_and_a_hub_set_is_not_looked_at(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom tests.prompts.test_sets import *\n"
+        "sets.check_file(settings(EMBEDDED[0]))\nsets.check_file(hub_settings())\n"
+        "print('datasets' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_a_file_that_leaves_a_part_empty_is_found_by_the_check(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'test' hold 0 for calibration"):
+        sets.check_file(settings(write(tmp_path / "p.jsonl", [("a cat", "evaluation")])))
+
+
+def test_a_bad_file_stops_the_first_stage_and_nothing_is_written(tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "params.yaml").write_text(Path("params.yaml").read_text())
+    (tmp_path / "mine.txt").write_text("# nothing yet\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        describe.main(["prompts.file=mine.txt"])
+    assert end.value.code == 2 and not (tmp_path / "reports").exists()
+    assert capsys.readouterr().err == "error: prompts.file 'mine.txt' holds no prompts\n"
 
 
 def test_embedded_prompts_touch_no_network_and_write_nothing(tmp_path: Path) -> None:

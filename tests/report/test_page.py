@@ -153,7 +153,7 @@ def test_measuring_apart_and_against_another_reference_is_told(tmp_path):
     said = " ".join(summary.warnings(found, {}))
     assert "mini-Vega: precisions were measured one after the other" in said
     assert "mini-Vega: fidelity is against fp16 in bf16, memory does not hold it in float32" in said
-    assert "64, decoded in tiles" in page.setting_row(found[0])
+    assert "64 × 64, decoded in tiles" in page.setting_row(found[0])
 
 
 def test_no_model_measured_is_an_error(tmp_path):
@@ -204,7 +204,7 @@ def test_published_figures_stand_beside_ours(folder):
 
 def test_settings_name_the_precision_computed_in_and_the_licence(folder):
     row = page.setting_row(read(folder)[0])
-    assert row[:6] == ["mini-SDXL", "EulerDiscreteScheduler", "25", "5.0", "64", "bfloat16 / bfloat16"]
+    assert row[:6] == ["mini-SDXL", "EulerDiscreteScheduler", "25", "5.0", "64 × 64", "bfloat16 / bfloat16"]
     assert row[-1] == "CC-BY-SA-4.0"
 
 

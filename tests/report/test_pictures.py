@@ -16,9 +16,9 @@ def test_a_picture_of_another_size_or_mode_is_refused_by_name(tmp_path):
     plain("red", 16).save(tmp_path / "large.png")
     plain("red").convert("L").save(tmp_path / "grey.png")
     with pytest.raises(ValueError, match=r"large\.png must be RGB of 8 x 8 pixels, got RGB of 16 x 16.*benchmark@m"):
-        pictures.read(tmp_path / "large.png", 8, rerun="benchmark@m")
+        pictures.read(tmp_path / "large.png", (8, 8), rerun="benchmark@m")
     with pytest.raises(ValueError, match=r"grey\.png must be RGB of 8 x 8 pixels, got L"):
-        pictures.read(tmp_path / "grey.png", 8, rerun="benchmark@m")
+        pictures.read(tmp_path / "grey.png", (8, 8), rerun="benchmark@m")
 
 
 def test_an_absent_a_truncated_and_a_text_file_are_refused_by_name(tmp_path):

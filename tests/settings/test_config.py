@@ -81,9 +81,10 @@ def test_family_and_model_are_chosen_together() -> None:
 def test_hub_revisions_are_full_commits_or_main() -> None:
     files = [yaml.safe_load(path.read_text()) for path in (CONF / "model").glob("*.yaml")]
     models = {key: model for file in files for key, model in file.items() if model["family"] == "hub"}
-    assert len(models) == 7
+    assert len(models) == 15
     for key, model in models.items():
-        for part in (model["source"], *(model["source"][name] for name in ("unet", "vae", "lora"))):
+        source = model["source"]
+        for part in (source, source["unet"], source["vae"], *source["adapters"]):
             assert part is None or re.fullmatch(r"main|[0-9a-f]{40}", part["revision"]), key
     assert re.fullmatch(r"main|[0-9a-f]{40}", composed("family=hub")["clip"]["revision"])
 
@@ -110,7 +111,7 @@ def test_an_unknown_option_names_those_that_exist() -> None:
 def test_a_stage_gets_what_it_declares_and_nothing_else(params: Path) -> None:
     settings = config.load(("model.{model}.sampler", "quantization.name"), "mini-vegart", [], params)
     assert settings.model_key == "mini-vegart"
-    assert settings.model.sampler == schema.Sampler("LCMScheduler", 4, 1.0, 64, "", None)
+    assert settings.model.sampler == schema.Sampler("LCMScheduler", {}, 4, 1.0, 64, 64, "", None)
     assert config.as_dict(settings.quantization) == {"name": "int8"}
     for touch in (lambda: settings.model.role, lambda: settings.quantization.scheme, lambda: settings.prompts):
         with pytest.raises(AttributeError, match="not among what this stage declares in READS"):
@@ -121,7 +122,7 @@ def test_a_stage_gets_what_it_declares_and_nothing_else(params: Path) -> None:
 
 def test_models_come_whole_where_a_stage_reads_them_all(params: Path) -> None:
     models = config.load(("model",), None, [], params).models
-    assert models["mini-vegart"].source.lora.scale == 1.0
+    assert models["mini-vegart"].source.adapters[0].scale == 1.0
     assert models["mini-lcm-ssd-1b"].source.unet.repo.endswith("lcm-ssd-1b")
 
 
@@ -147,10 +148,10 @@ def test_overrides_change_this_run_only(params: Path) -> None:
         ("benchmark.strength=.nan", r"benchmark\.strength must be above 0 and at most 1, got nan"),
         ("benchmark=3", r"benchmark is a group: set benchmark\.prompts, .*or compose another.*-S benchmark=3"),
         ("benchmark.steps", r"override 'benchmark\.steps' must look like key=value"),
-        ("model.mini-vega.sampler.scheduler=EulerScheduler", r"sampler\.scheduler must be one of DDIM.*mean Euler"),
+        ("model.mini-vega.sampler.scheduler=EulerScheduler", r"sampler\.scheduler must be one of DDIM.*did you mean E"),
         (
-            "model.mini-vega.sampler.size=65",
-            r"model\.mini-vega\.sampler\.size must be a multiple of 8, at least 16 and at most 4096, got 65",
+            "model.mini-vega.sampler.width=65",
+            r"model\.mini-vega\.sampler\.width must be a multiple of 8, at least 16 and at most 4096, got 65",
         ),
         ("model.mini-vega.tasks=[two-stage]", r"model\.mini-vega\.tasks must be .* without two-stage for a base"),
         ("model.mini-vega.tasks=[paint]", r"model\.mini-vega\.tasks\[0\] must be one of text-to-image.*got 'paint'"),
@@ -162,7 +163,7 @@ def test_overrides_change_this_run_only(params: Path) -> None:
             r"quantization\.scheme must be one of weights_first.*mean weights_first",
         ),
         ("quantization.samples=0", r"quantization\.samples must be at least 1 with scheme weights_first"),
-        ("quantization.name=fp16", r"quantization\.name must be .* not fp16, got 'fp16'"),
+        ("quantization.name=fp16", r"quantization\.name must be .* not fp16 and not base, got 'fp16'"),
         ("quantization.name=../x", r"quantization\.name must be letters, digits"),
         ("prompts.file=null", r"prompts\.file must be given where prompts\.source is embedded"),
         ("clip.kind=openai", r"clip\.kind must be one of local, hub, none; got 'openai'"),
@@ -215,19 +216,20 @@ def test_few_step_limits_of_lcm_are_known() -> None:
         checks.check(params)
 
 
-@pytest.mark.parametrize("name", ["unet", "vae", "lora"])
+@pytest.mark.parametrize("name", ["unet", "vae", "adapters"])
 def test_a_synthetic_architecture_takes_no_swapped_part(name: str) -> None:
     params = composed("family=synthetic", "model=[synthetic-vega]")
-    fields = {"lora": {"file": "lora.safetensors", "scale": 1.0}}.get(name, {"subfolder": None, "variant": None})
-    params["model"]["synthetic-vega"]["source"][name] = {"repo": "me/part", "revision": "main"} | fields
-    with pytest.raises(ValueError, match=r"synthetic-vega\.source\.unet, \.vae and \.lora must be null where"):
+    part = {"kind": "hub", "repo": "me/part", "revision": "main"}
+    parts = {"adapters": [part | {"file": "lora.safetensors", "scale": 1.0}]}
+    params["model"]["synthetic-vega"]["source"][name] = parts.get(name, part | {"subfolder": None, "variant": None})
+    with pytest.raises(ValueError, match=rf"synthetic-vega\.source\.{name}.* must be absent where kind is synthetic"):
         checks.check(params)
 
 
 @pytest.mark.parametrize("name", ["unet", "vae"])
 def test_a_swapped_part_from_the_hub_needs_a_revision(name: str) -> None:
     params = composed("family=hub", "model=[vega]")
-    swap = {"repo": "me/part", "revision": None, "subfolder": None, "variant": None}
+    swap = {"kind": "hub", "repo": "me/part", "revision": None, "subfolder": None, "variant": None}
     params["model"]["vega"]["source"][name] = swap
     with pytest.raises(ValueError, match=rf"model\.vega\.source\.{name}\.revision must be a commit or main"):
         checks.check(params)
@@ -307,9 +309,63 @@ def test_settings_of_another_version_are_refused(params: Path) -> None:
         (["model.mini-sdxl-refiner.sampler.high_noise_fraction=null"], "got None for a refiner"),
         (["model.mini-vega.source.repo=null"], "source.repo must be given where kind is local"),
         (["family=synthetic", "model.synthetic-vega.source.architecture=null"], "source.architecture must be given"),
-        (["family=synthetic", "model.synthetic-vega.source.repo=vega"], "source.repo must be null where kind is synth"),
+        (
+            ["family=synthetic", "model.synthetic-vega.source.repo=vega"],
+            "source.repo must be absent where kind is synth",
+        ),
     ],
 )
 def test_composing_checks_all_of_it_in_one_line(overrides: list[str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         composing.compose(overrides, CONF)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            ["model.mini-vega.sampler.steps=1"],
+            r"image-to-image runs no step, as model.mini-vega.sampler.steps 1 x .*at least 2",
+        ),
+        (
+            ["benchmark.steps=3"],
+            r"two-stage runs no step, as benchmark.steps 3 x benchmark.sdedit_strength 0.3 .*at least 4",
+        ),
+        (
+            ["+model.mini-vega.sampler.options.use_karas_sigmas=true"],
+            "is no option of EulerD.*did you mean use_karras_sigmas",
+        ),
+        (["+model.mini-vega.sampler.options.use_karras_sigmas=1"], "use_karras_sigmas must be true or false, got 1"),
+        (["+model.mini-vega.sampler.options.timestep_spacing=trail"], "must be one of leading.*did you mean trailing"),
+        (
+            ["+model.mini-vega.sampler.options={use_karras_sigmas: true, use_beta_sigmas: true}"],
+            "only one of use_karras_sigmas, use_beta_sigmas can be true",
+        ),
+    ],
+)
+def test_what_would_fail_after_an_hour_fails_when_it_is_composed(overrides: list[str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        composing.compose(overrides, CONF)
+
+
+def test_other_models_tasks_do_not_bar_a_stage_that_is_run_by_hand(params: Path) -> None:
+    settings = config.load(("model.{model}", "benchmark"), "mini-vega", ["benchmark.steps=2"], params)
+    assert settings.benchmark.steps == 2
+    with pytest.raises(ValueError, match="model.mini-vega.tasks: image-to-image runs no step"):
+        config.load(("model.{model}", "benchmark"), "mini-vega", ["benchmark.steps=1"], params)
+
+
+def test_an_option_of_the_sampler_can_be_added_by_hand(params: Path) -> None:
+    override = "model.mini-vega.sampler.options.timestep_spacing=trailing"
+    settings = config.load(("model.{model}.sampler",), "mini-vega", [override], params)
+    assert settings.model.sampler.options == {"timestep_spacing": "trailing"}
+
+
+@pytest.mark.parametrize("key", ["animagine-xl-3.1", "my model", "a@b"])
+def test_a_models_key_that_dvc_would_misread_is_refused_with_a_better_one(key: str) -> None:
+    params = composed("model=[mini-vega]")
+    params["model"] = {key: params["model"]["mini-vega"] | {"base": key}}
+    with pytest.raises(
+        ValueError, match=rf"model key '{re.escape(key)}' must be letters, digits.*call it '[a-z0-9-]+'"
+    ):
+        checks.check(params)

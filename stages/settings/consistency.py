@@ -1,0 +1,127 @@
+"""Settings that only make sense together: a model's parts, its sampler, its tasks at the benchmark's strengths.
+
+Consumes params.yaml as plain dictionaries whose keys and types were checked; raises ValueError with the full key, the
+value and what is allowed for the first contradiction. Reads no files but schedulers.yaml.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from stages.files import layout
+from stages.settings import samplers
+from stages.settings.schema import NEEDS_SAMPLES
+
+KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
+LCM_STEPS = 50  # of the schedule that consistency models are distilled from
+
+
+def check(params: dict[str, Any], running: str | None = None) -> None:
+    """`running`: the model whose tasks must have steps to run; all of them without."""
+    for key, model in params["model"].items():
+        _check_key(key)
+        _check_base(f"model.{key}", key, model, params["model"])
+        _check_source(f"model.{key}.source", model["source"])
+        _check_sampler(f"model.{key}.sampler", model["sampler"], model["role"])
+        if running in (None, key):
+            _check_tasks(f"model.{key}", model, params["benchmark"])
+    _check_prompts(params["prompts"])
+    _check_clip(params["clip"])
+    _check_quantization(params["quantization"])
+    if not params["device"]["name"]:
+        raise ValueError("device.name must be an OpenVINO device such as CPU, GPU or NPU, got ''")
+
+
+def _check_key(key: str) -> None:
+    """DVC takes a dot in a key for a level, and @ for a stage's item."""
+    if not KEY.fullmatch(key):
+        better = re.sub(r"[^A-Za-z0-9_]+", "-", key).strip("-")
+        raise ValueError(f"model key {key!r} must be letters, digits, - and _ only: call it {better!r}")
+
+
+def _check_base(where: str, key: str, model: dict[str, Any], models: dict[str, Any]) -> None:
+    base = model["base"]
+    if model["role"] == "base" and base != key:
+        raise ValueError(f"{where}.base must be {key!r} itself where role is base, got {base!r}")
+    if model["role"] == "refiner" and base == key:
+        raise ValueError(f"{where}.base must name the model whose latents are refined, got {base!r} itself")
+    if base not in models:
+        raise ValueError(f"{where}.base is {base!r}, which is not selected: {key} needs it, -S 'model=[{base},{key}]'")
+
+
+def _check_source(where: str, source: dict[str, Any]) -> None:
+    kind = source["kind"]
+    given = "architecture" if kind == "synthetic" else "repo"
+    if not source[given]:
+        raise ValueError(f"{where}.{given} must be given where kind is {kind}, got {source[given]!r}")
+    parts = {name: source[name] for name in ("unet", "vae", "tokenizers")}
+    parts |= {f"adapters[{number}]": adapter for number, adapter in enumerate(source["adapters"])}
+    if kind == "synthetic":
+        for name, part in {"repo": source["repo"], "file": source["file"], **parts}.items():
+            if part:
+                raise ValueError(f"{where}.{name} must be absent where kind is synthetic: the architecture has all")
+    if source["tokenizers"] and not source["file"]:
+        raise ValueError(f"{where}.tokenizers must be null where {where}.file is: the pipeline has its own")
+    for name, part in {"": source, **parts}.items():
+        if part and part["kind"] == "hub" and not part["revision"]:
+            dotted = f"{where}.{name}.".replace("..", ".")
+            raise ValueError(f"{dotted}revision must be a commit or main where kind is hub, got {part['revision']!r}")
+    for number, adapter in enumerate(source["adapters"]):
+        if not adapter["scale"]:
+            raise ValueError(f"{where}.adapters[{number}].scale must not be 0: leave the adapter out")
+
+
+def _check_sampler(where: str, sampler: dict[str, Any], role: str) -> None:
+    samplers.check(where, sampler["scheduler"], sampler["options"])
+    steps = sampler["options"].get("original_inference_steps", LCM_STEPS)
+    if sampler["scheduler"] in ("LCMScheduler", "TCDScheduler") and sampler["steps"] > steps:
+        raise ValueError(f"{where}.steps must be at most {steps} with {sampler['scheduler']}, got {sampler['steps']}")
+    if (sampler["high_noise_fraction"] is None) != (role == "base"):
+        raise ValueError(
+            f"{where}.high_noise_fraction must be a number for a refiner and null for a base, "
+            f"got {sampler['high_noise_fraction']!r} for a {role}"
+        )
+
+
+def _check_tasks(where: str, model: dict[str, Any], benchmark: dict[str, Any]) -> None:
+    tasks, wrong = model["tasks"], {"base": "two-stage", "refiner": "text-to-image"}[model["role"]]
+    if wrong in tasks or not tasks:
+        raise ValueError(f"{where}.tasks must be at least one, without {wrong} for a {model['role']}; got {tasks}")
+    steps, key = (benchmark["steps"], "benchmark.steps") if benchmark["steps"] else (
+        model["sampler"]["steps"], f"{where}.sampler.steps"
+    )  # fmt: skip
+    for task, strength in (("image-to-image", "strength"), ("two-stage", "sdedit_strength")):
+        share = benchmark[strength]
+        if task in tasks and int(steps * share) < 1:
+            raise ValueError(
+                f"{where}.tasks: {task} runs no step, as {key} {steps} x benchmark.{strength} {share} is below 1: take "
+                f"it out of the tasks, or set at least {math.ceil(1 / share)} steps"
+            )
+
+
+def _check_prompts(prompts: dict[str, Any]) -> None:
+    needed = {"embedded": ("file",), "hub": ("repo", "revision", "split")}[prompts["source"]]
+    for name in needed:
+        if not prompts[name]:
+            raise ValueError(f"prompts.{name} must be given where prompts.source is {prompts['source']}")
+
+
+def _check_quantization(quantization: dict[str, Any]) -> None:
+    name, scheme = quantization["name"], quantization["scheme"]
+    if name in (layout.FP16, "base") or not name.replace("-", "").replace("_", "").isalnum():
+        raise ValueError(f"quantization.name must be letters, digits, - and _, not fp16 and not base, got {name!r}")
+    if scheme in NEEDS_SAMPLES and not quantization["samples"]:
+        raise ValueError(f"quantization.samples must be at least 1 with scheme {scheme}, got 0")
+    if scheme in ("weights_first", "weights_only") and not quantization["weights"]:
+        raise ValueError(f"quantization.weights must be a weight format with scheme {scheme}, got null")
+    if not quantization["group_size"]:
+        raise ValueError("quantization.group_size must be -1 (a whole channel) or at least 1, got 0")
+
+
+def _check_clip(clip: dict[str, Any]) -> None:
+    if clip["kind"] != "none" and not clip["repo"]:
+        raise ValueError(f"clip.repo must be a folder or a repository where clip.kind is {clip['kind']}, got null")
+    if clip["kind"] == "hub" and not clip["revision"]:
+        raise ValueError(f"clip.revision must be a commit or main where clip.kind is hub, got {clip['revision']!r}")
