@@ -210,6 +210,101 @@ def test_an_index_that_names_other_classes_is_refused(copy, tmp_path, name, valu
     assert nothing_left(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "settled"),
+    [
+        ({"feature_extractor": ["transformers", "CLIPImageProcessor"], "image_encoder": [None, None]}, {}),
+        ({"safety_checker": ["evil", "Checker"], "controlnet": None, "add_watermarker": "no"}, {}),
+        ({"guidance_rescale": 0.7, "is_cosxl": True, "note": "mine", "nothing": None, "steps": 4}, {}),
+        ({"scheduler": ["diffusers", "SchedulerOfNobody"]}, {"scheduler": ["diffusers", "EulerDiscreteScheduler"]}),
+        ({"scheduler": ["evil", "Scheduler"]}, {"scheduler": ["diffusers", "EulerDiscreteScheduler"]}),
+        ({"scheduler": ["diffusers", "LCMScheduler"]}, {"scheduler": ["diffusers", "LCMScheduler"]}),
+        ({"_class_name": "StableDiffusionXLInpaintPipeline"}, {"_class_name": "StableDiffusionXLPipeline"}),
+        ({"_class_name": "StableDiffusionXLPAGImg2ImgPipeline"}, {"_class_name": "StableDiffusionXLPipeline"}),
+    ],
+)
+def test_an_index_is_written_with_what_is_run_and_names_that_may_be_imported(copy, tmp_path, changes, settled):
+    index = json.loads((copy / "model_index.json").read_text())
+    (copy / "model_index.json").write_text(json.dumps(index | changes))
+    download("tiny", local(copy), "x", tmp_path)
+    written = json.loads((tmp_path / "artifacts/checkpoints/tiny/model_index.json").read_text())
+    assert written == index | settled
+
+
+def test_absent_parts_are_not_in_the_written_index_and_a_stray_folder_of_one_does_not_decide(weights, tmp_path):
+    shutil.copytree(weights["refiner"], tmp_path / "refiner")
+    (tmp_path / "refiner/text_encoder").mkdir()
+    (tmp_path / "refiner/text_encoder/config.json").write_text("not even JSON")
+    written = download("tiny", local(tmp_path / "refiner"), "x", tmp_path)
+    index = components.read_index(tmp_path / "artifacts/checkpoints/tiny")
+    assert not {"text_encoder", "tokenizer"} & {name.split("/")[0] for name in [*index, *written["files"]]}
+    assert index["_class_name"] == "StableDiffusionXLImg2ImgPipeline" and components.role(index) == "refiner"
+
+
+@pytest.mark.parametrize("name", ["StableDiffusionXLControlNetPipeline", ["mine", "StableDiffusionXLPipeline"], None])
+def test_a_pipeline_that_gives_its_unet_more_than_we_do_is_refused(copy, tmp_path, name):
+    index = json.loads((copy / "model_index.json").read_text())
+    (copy / "model_index.json").write_text(json.dumps(index | {"_class_name": name}))
+    with pytest.raises(ValueError, match=r"copy/model_index.json: pipeline class .* is not allowed; allowed: Stable"):
+        download("tiny", local(copy), "x", tmp_path)
+
+
+def test_a_written_index_is_held_to_the_names_that_are_loaded(copy):
+    index = json.loads((copy / "model_index.json").read_text())
+    (copy / "model_index.json").write_text(json.dumps(index | {"feature_extractor": ["evil", "Extractor"]}))
+    with pytest.raises(ValueError, match="entry 'feature_extractor' is not allowed"):
+        components.read_index(copy)
+
+
+def test_an_inpainting_unet_is_refused(copy, tmp_path):
+    config = json.loads((copy / "unet/config.json").read_text())
+    (copy / "unet/config.json").write_text(json.dumps(config | {"in_channels": 9}))
+    with pytest.raises(ValueError, match="copy/unet/config.json: in_channels must be 4, as .*, got 9"):
+        download("tiny", local(copy), "x", tmp_path)
+
+
+@pytest.mark.parametrize("spoilt", ["unet/diffusion_pytorch_model.safetensors", "model_index.json", "vae/config.json"])
+def test_errors_name_the_source_and_no_vanished_folder(copy, weights, tmp_path, spoilt):
+    (copy / spoilt).write_bytes(b"{spoilt")
+    source = local(copy, vae=SwapSource("local", str(weights["tiny-vae"]), None, None, None))
+    with pytest.raises(ValueError) as error:
+        download("tiny", source, "x", tmp_path)
+    assert str(error.value).startswith(f"{copy}/{spoilt} is not ") and ".partial-" not in str(error.value)
+
+
+def test_errors_of_a_swapped_part_name_its_own_source(weights, tmp_path):
+    shutil.copytree(weights["tiny-vae"], tmp_path / "other/part")
+    (tmp_path / "other/part/diffusion_pytorch_model.safetensors").write_bytes(b"short")
+    source = local(weights["base"], vae=SwapSource("local", str(tmp_path / "other"), None, "part", None))
+    with pytest.raises(ValueError) as error:
+        download("tiny", source, "x", tmp_path)
+    assert str(error.value).startswith(f"{tmp_path}/other/part/diffusion_pytorch_model.safetensors is not a whole")
+
+
+def test_a_snapshot_in_a_hub_cache_is_a_local_source(copy, weights, tmp_path):
+    repo = tmp_path / "hub/models--me--tiny"
+    (repo / "blobs").mkdir(parents=True)
+    for number, path in enumerate(sorted(path for path in copy.rglob("*") if path.is_file())):
+        link = repo / "snapshots" / ("a" * 40) / path.relative_to(copy)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(repo / f"blobs/{number}")
+        link.symlink_to(os.path.relpath(repo / f"blobs/{number}", link.parent))
+    snapshot = repo / "snapshots" / ("a" * 40)
+    download("tiny", local(snapshot), "x", tmp_path)
+    folder = tmp_path / "artifacts/checkpoints/tiny"
+    assert manifest.sha256(folder / UNET) == manifest.sha256(weights["base"] / UNET)
+    assert not [path for path in folder.rglob("*") if path.is_symlink()]
+    source = local(weights["base"], unet=SwapSource("local", str(snapshot), None, "unet", None))
+    download("tiny", source, "x", tmp_path)
+    for outside in (tmp_path / "secret", tmp_path / "hub/models--me--other/blobs/0"):
+        outside.parent.mkdir(parents=True, exist_ok=True)
+        outside.write_text("{}")
+        (snapshot / "unet/config.json").unlink()
+        (snapshot / "unet/config.json").symlink_to(outside)
+        with pytest.raises(ValueError, match="config.json is refused: it is a link that leads out"):
+            download("tiny", local(snapshot), "x", tmp_path)
+
+
 def test_a_link_out_of_the_folder_is_refused(copy, tmp_path):
     (tmp_path / "secret").write_text("{}")
     (copy / "unet/config.json").unlink()
@@ -222,8 +317,64 @@ def test_a_variant_is_chosen_and_gets_the_plain_name():
     names = [f"unet/diffusion_pytorch_model{variant}.safetensors" for variant in ("", ".fp16")]
     assert repository.select_weights(names, "unet/", "diffusion_pytorch_model", "fp16") == [names[1]]
     assert repository.plain_name(names[1], "fp16") == names[0]
-    with pytest.raises(ValueError, match="variant must match one of .*fp16.safetensors"):
-        repository.select_weights(names, "unet/", "diffusion_pytorch_model", "bf16")
+
+
+def test_a_component_without_the_variant_gives_its_plain_weights():
+    names = [f"unet/diffusion_pytorch_model{variant}.safetensors" for variant in ("", ".fp16")]
+    assert repository.select_weights(names, "unet/", "diffusion_pytorch_model", "bf16") == [names[0]]
+    shards = ["model.safetensors.index.json", *(f"model-0000{number}-of-00002.safetensors" for number in (1, 2))]
+    assert repository.select_weights([*shards, "model.non_ema.safetensors"], "", "model", "fp16") == shards
+
+
+@pytest.mark.parametrize("asked", [None, "bf16"])
+def test_a_variant_that_nobody_asked_for_is_not_taken_and_the_message_names_what_is_there(asked):
+    names = ["unet/diffusion_pytorch_model.fp16.safetensors", "unet/diffusion_pytorch_model.bin"]
+    with pytest.raises(ValueError, match=r"unet/.* is missing: variant must match one of unet/.*fp16.safetensors$"):
+        repository.select_weights(names, "unet/", "diffusion_pytorch_model", asked)
+
+
+def test_components_of_one_pipeline_may_have_the_variant_or_not(copy, tmp_path):
+    (copy / UNET).rename((copy / UNET).with_suffix(".fp16.safetensors"))
+    for stray in ("unet/diffusion_pytorch_model.non_ema.safetensors", "text_encoder/pytorch_model.bin"):
+        (copy / stray).write_bytes(b"never opened")
+    (copy / "vae_decoder").mkdir()
+    (copy / "vae_decoder/model.onnx").write_bytes(b"never opened")
+    written = download("tiny", local(copy, variant="fp16"), "x", tmp_path)
+    assert f"{copy}/unet/diffusion_pytorch_model.fp16.safetensors" in written["inputs"]
+    assert f"{copy}/text_encoder/model.safetensors" in written["inputs"]
+    files = {name for name in written["files"] if name.endswith((".safetensors", ".bin", ".onnx"))}
+    assert files == {UNET, *(f"{name}/model.safetensors" for name in ("text_encoder", "text_encoder_2"))} | {
+        "vae/diffusion_pytorch_model.safetensors"
+    }
+
+
+@pytest.mark.parametrize(
+    ("gone", "message"),
+    [
+        ("unet/config.json", "copy: unet/config.json is missing; unet/ holds diffusion_pytorch_model.safetensors"),
+        ("vae/diffusion_pytorch_model.safetensors", "copy: vae/.*safetensors is missing; vae/ holds config.json"),
+        ("scheduler/scheduler_config.json", "copy: scheduler/scheduler_config.json is missing; scheduler/ holds notes"),
+        ("model_index.json", "copy: model_index.json is missing"),
+    ],
+)
+def test_what_a_component_lacks_is_named_with_the_source_and_with_what_is_there(copy, tmp_path, gone, message):
+    (copy / "scheduler/notes").write_text("mine")
+    (copy / gone).unlink()
+    with pytest.raises(ValueError, match=message):
+        download("tiny", local(copy), "x", tmp_path)
+
+
+def test_a_part_that_the_index_names_and_the_source_lacks_is_named(copy, tmp_path):
+    shutil.rmtree(copy / "vae")
+    with pytest.raises(FileNotFoundError, match="copy: it has no vae, which its model_index.json names"):
+        download("tiny", local(copy), "x", tmp_path)
+
+
+def test_a_tokenizer_without_a_vocabulary_is_refused(copy, tmp_path):
+    for path in [*copy.glob("tokenizer_2/vocab*"), *copy.glob("tokenizer_2/tokenizer.json")]:
+        path.unlink()
+    with pytest.raises(ValueError, match="tokenizer_2/vocab.json and tokenizer.json are missing; tokenizer_2/ holds"):
+        download("tiny", local(copy), "x", tmp_path)
 
 
 def test_shards_are_taken_with_their_index_and_keep_the_names_it_uses():

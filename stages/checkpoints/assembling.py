@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.checkpoints import components, lora, synthetic
-from stages.checkpoints.repository import Repository, Select, select_pipeline, select_weights
+from stages.checkpoints import components, lora, single_file, synthetic
+from stages.checkpoints.repository import Repository, Select, select_index, select_pipeline, select_weights
 from stages.checkpoints.weights import check_weights
 from stages.files import manifest, placing
 
@@ -27,15 +29,48 @@ def assemble(source: Source, folder: Path, record: Path) -> dict[str, str]:
         taken = synthetic.build(source.architecture, folder)
         components.read_index(folder)
         return taken
-    repository = Repository(source.kind, source.repo, source.revision, record)
-    taken = repository.place(lambda names: select_pipeline(names, source.variant), folder, source.variant)
-    for part, swap in (("unet", source.unet), ("vae", source.vae)):
-        if swap is not None:
+    swaps = {part: swap for part, swap in (("unet", source.unet), ("vae", source.vae)) if swap is not None}
+    origins = {folder / part: _name(swap) for part, swap in swaps.items()} | {folder: source.repo}
+    with _told({folder: source.repo}):
+        taken = _place_pipeline(source, folder, record)
+        for part, swap in swaps.items():
             taken |= _swap(part, swap, folder, record)
-    components.read_index(folder)
-    check_weights(folder)
-    if source.adapters:
-        taken |= _fuse(source.adapters, folder, record)
+    with _told(origins):
+        components.read_index(folder)
+        _check_channels(folder)
+        check_weights(folder)
+        if source.adapters:
+            taken |= _fuse(source.adapters, folder, record)
+    return taken
+
+
+def place_single_file(path: Path, folder: Path, pipeline: Path | None) -> dict[str, str]:
+    """Fill `folder` with the checkpoint of one file; SHA-256 of it and of the tokenizers that were taken.
+
+    `pipeline` is a folder in diffusers layout: its tokenizers are taken, and what its configurations say that weights
+    do not show, as far as it has any.
+    """
+    given = single_file.configurations(pipeline) if pipeline else None
+    with _told({folder: str(path)}):
+        single_file.unpack(path, folder, pipeline, given)
+        index = components.read_index(folder)
+        _check_channels(folder)
+    files = [file for name in components.tokenizers(index) for file in sorted((folder / name).iterdir())]
+    taken = {f"{pipeline}/{file.relative_to(folder).as_posix()}": manifest.sha256(file) for file in files}
+    return {str(path): manifest.sha256(path)} | taken
+
+
+def _place_pipeline(source: Source, folder: Path, record: Path) -> dict[str, str]:
+    """Place what the source's index names and is run here, with an index that names nothing else."""
+    repository = Repository(source.kind, source.repo, source.revision, record)
+    path = repository.take(select_index)[components.INDEX]
+    with _told({path: f"{source.repo}/{components.INDEX}"}):
+        found = components.read_json(path)
+        index = components.settled(path, found)
+    parts = components.parts(index)
+    taken = repository.place(lambda names: select_pipeline(names, source.variant, parts), folder, source.variant)
+    if index != found:
+        placing.write_text(folder / components.INDEX, json.dumps(index, indent=2) + "\n")
     return taken
 
 
@@ -45,13 +80,14 @@ def _swap(part: str, swap: SwapSource, folder: Path, record: Path) -> dict[str, 
 
     def select(names: list[str]) -> list[str]:
         if f"{prefix}config.json" not in names:
-            raise ValueError(f"{swap.repo} has no {prefix}config.json: source.{part} must name a {part}'s folder")
+            raise ValueError(f"{prefix}config.json is missing: source.{part} must name a {part}'s folder")
         return [f"{prefix}config.json", *select_weights(names, prefix, components.STEMS[part], swap.variant)]
 
     own = components.read_json(folder / part / "config.json")
     shutil.rmtree(folder / part)
     taken = Repository(swap.kind, swap.repo, swap.revision, record).place(select, folder / part, swap.variant, prefix)
-    found = components.read_json(folder / part / "config.json")
+    with _told({folder / part: _name(swap)}):
+        found = components.read_json(folder / part / "config.json")
     allowed = [name for _, name in components.CLASSES[part]]
     if found.get("_class_name") not in allowed:
         raise ValueError(
@@ -61,6 +97,32 @@ def _swap(part: str, swap: SwapSource, folder: Path, record: Path) -> dict[str, 
         _check_same_latents(own, found, swap.repo)
     _enter(folder / components.INDEX, part, found["_class_name"])
     return taken
+
+
+def _name(swap: SwapSource) -> str:
+    return f"{swap.repo}/{swap.subfolder}" if swap.subfolder else swap.repo
+
+
+@contextmanager
+def _told(names: dict[Path, str]) -> Iterator[None]:
+    """Errors of the block speak of the sources as the user gave them, not of our folders, which vanish with them."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        told = str(error)
+        for path, name in names.items():
+            told = told.replace(str(path), name)
+        if told == str(error):
+            raise
+        raise (FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError)(told) from error
+
+
+def _check_channels(folder: Path) -> None:
+    """Nothing but latents is given to the UNet: one for inpainting, or for edits, asks for more."""
+    unet = components.read_json(folder / "unet/config.json").get("in_channels", 4)
+    vae = components.vae_config(components.read_json(folder / "vae/config.json")).get("latent_channels", 4)
+    if unet != vae:
+        raise ValueError(f"{folder}/unet/config.json: in_channels must be {vae}, as the VAE's latents have, got {unet}")
 
 
 def _check_same_latents(own: dict[str, Any], found: dict[str, Any], repo: str) -> None:

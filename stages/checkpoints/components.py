@@ -1,10 +1,12 @@
 """What an SDXL-family pipeline folder is made of: components, their files, and the classes they may name.
 
-Consumes `model_index.json`; produces it checked. Loaders import whatever module an index names, so only the
-pairs below are let through. Loads no weights and imports no framework.
+Consumes `model_index.json`; produces it checked, or cut down to what is run. Loaders import whatever module an index
+names, so only the pairs below are let through into what we write and out of what we load. Loads no weights and imports
+no framework.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +42,11 @@ TOKENIZER_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
+TOKENIZER_VOCABULARIES = ("tokenizer.json", "vocab.json")  # a tokenizer has one of them at least
 PIPELINES = {"base": "StableDiffusionXLPipeline", "refiner": "StableDiffusionXLImg2ImgPipeline"}
+FOUND_PIPELINE = re.compile(r"\w*StableDiffusionXL\w*Pipeline")
+OTHER_INPUTS = ("ControlNet", "Adapter", "InstructPix2Pix")  # pipelines whose UNet asks for more than we give it
+SCHEDULER = "EulerDiscreteScheduler"  # SDXL's own; settings name the one that is run
 CLASSES = {
     "scheduler": [("diffusers", name) for name in samplers.known()["classes"]],
     "text_encoder": [("transformers", "CLIPTextModel")],
@@ -77,6 +83,12 @@ def read_index(folder: Path) -> dict:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: a pipeline in diffusers layout is wanted")
     index = read_json(path)
+    check_index(path, index)
+    return index
+
+
+def check_index(path: Path, index: dict) -> None:
+    """Refuse an index that names anything but the classes above; `path` is what errors name."""
     if index.get("_class_name") not in PIPELINES.values():
         allowed = ", ".join(PIPELINES.values())
         raise ValueError(f"{path}: pipeline class {index.get('_class_name')!r} is not allowed; allowed: {allowed}")
@@ -85,6 +97,19 @@ def read_index(folder: Path) -> dict:
     for name in ("scheduler", "text_encoder_2", "tokenizer_2", "unet", "vae"):
         if index.get(name) in (None, [None, None]):
             raise ValueError(f"{path} lacks {name!r}, which every SDXL pipeline has")
+
+
+def settled(path: Path, found: dict) -> dict:
+    """What is written of an index that was found: what is there and is run here, under names that may be imported.
+
+    A pipeline of image-to-image or inpainting is the same parts as one of text-to-image, a scheduler is named by the
+    settings, and nothing here asks for image encoders, checkers or watermarks. `path` is what errors name.
+    """
+    index = {name: value for name, value in found.items() if _is_run(path, name, value)}
+    index["_class_name"] = _settled_pipeline(path, found)
+    if found.get("scheduler") not in [list(pair) for pair in CLASSES["scheduler"]]:
+        index["scheduler"] = ["diffusers", SCHEDULER]
+    check_index(path, index)
     return index
 
 
@@ -101,6 +126,11 @@ def present(index: dict) -> list[Component]:
     return [component for component in COMPONENTS if index.get(component.folder) not in (None, [None, None])]
 
 
+def parts(index: dict) -> list[str]:
+    """The folders that a pipeline has: modules, tokenizers and the scheduler."""
+    return [name for name in CLASSES if index.get(name) not in (None, [None, None])]
+
+
 def tokenizers(index: dict) -> list[str]:
     return [name for name in TOKENIZERS if index.get(name) not in (None, [None, None])]
 
@@ -108,6 +138,31 @@ def tokenizers(index: dict) -> list[str]:
 def role(index: dict) -> str:
     """`refiner` when the time ids hold an aesthetic score, else `base`."""
     return "refiner" if index.get("requires_aesthetics_score") else "base"
+
+
+def _is_run(path: Path, name: str, value: object) -> bool:
+    """Whether an entry is kept; what may be left out is an absent part, a part or a switch that nothing here runs."""
+    if name in COMMENTS:
+        return True
+    if value in (None, [None, None]) or name == "add_watermarker":
+        return False
+    if name in CLASSES or name in SWITCHES:
+        return True
+    pair = isinstance(value, list) and len(value) == 2 and all(isinstance(half, str | None) for half in value)
+    if pair or isinstance(value, bool | int | float | str):
+        return False
+    raise ValueError(f"{path}: entry {name!r} is not allowed: it is neither a part nor a switch")
+
+
+def _settled_pipeline(path: Path, found: dict) -> str:
+    """The class that a pipeline of text-to-image, image-to-image or inpainting is written as."""
+    name = found.get("_class_name")
+    if not isinstance(name, str) or not FOUND_PIPELINE.fullmatch(name) or any(word in name for word in OTHER_INPUTS):
+        raise ValueError(
+            f"{path}: pipeline class {name!r} is not allowed; allowed: StableDiffusionXLPipeline and its likes for "
+            f"image-to-image and inpainting, without {', '.join(OTHER_INPUTS)}"
+        )
+    return name if name in PIPELINES.values() else PIPELINES[role(found)]
 
 
 def _check_entry(path: Path, name: str, value: object) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from stages.checkpoints import components, hub
@@ -27,13 +27,23 @@ class Repository:
 
     def take(self, select: Select) -> dict[str, Path]:
         """Names and verified paths of the files that `select` picks."""
+
+        def pick(names: list[str]) -> list[str]:
+            try:
+                return select(names)
+            except (ValueError, FileNotFoundError) as error:
+                if str(error).startswith(self.repo):
+                    raise
+                kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+                raise kind(f"{self.repo}: {error}") from error
+
         if self.kind == "hub":
-            return hub.fetch(self.repo, self.revision, self.record, select)
+            return hub.fetch(self.repo, self.revision, self.record, pick)
         root = Path(self.repo)
         if not root.is_dir():
             raise FileNotFoundError(f"repo {self.repo!r} is not a folder")
         names = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
-        return {name: _inside(root, name) for name in select(sorted(names))}
+        return {name: _inside(root, name) for name in pick(sorted(names))}
 
     def place(self, select: Select, folder: Path, variant: str | None, prefix: str = "") -> dict[str, str]:
         """Copy or link the picked files into `folder` under plain names, without `prefix` and variant."""
@@ -45,53 +55,73 @@ class Repository:
                 placing.link(path, target)
             else:
                 shutil.copyfile(path, target)
-        self._check_parts(files)
         return {f"{self.repo}/{name}": manifest.sha256(path) for name, path in files.items()}
 
-    def _check_parts(self, files: dict[str, Path]) -> None:
-        """Every part that the index names is among the files: a Hub cache may hold some parts of a pipeline alone."""
-        index = components.read_json(files[components.INDEX]) if components.INDEX in files else {}
-        parts = [*components.present(index), *components.tokenizers(index)] if index else []
-        for part in dict.fromkeys(getattr(part, "folder", part) for part in parts):
-            if not any(name.startswith(f"{part}/") for name in files):
-                raise FileNotFoundError(f"{self.repo} has no {part}, which its {components.INDEX} names")
 
-
-def select_pipeline(names: list[str], variant: str | None) -> list[str]:
-    """Index, configurations, tokenizers, scheduler, notices, and the weights of each component; nothing else."""
+def select_index(names: list[str]) -> list[str]:
     if components.INDEX not in names:
         raise ValueError(f"{components.INDEX} is missing: a pipeline in diffusers layout is wanted")
-    wanted = {components.INDEX, "scheduler/scheduler_config.json", *NOTICES}
-    wanted |= {f"{folder}/{file}" for folder in components.TOKENIZERS for file in components.TOKENIZER_FILES}
-    wanted |= {f"{folder}/config.json" for folder in components.STEMS}
-    weights = [
-        name
-        for folder, stem in components.STEMS.items()
-        if f"{folder}/config.json" in names
-        for name in select_weights(names, f"{folder}/", stem, variant)
-    ]
-    return sorted(wanted.intersection(names)) + weights
+    return [components.INDEX]
+
+
+def select_pipeline(names: list[str], variant: str | None, parts: Collection[str]) -> list[str]:
+    """Index, scheduler, notices, and configurations, tokenizers and weights of `parts`, which the index has."""
+    for part in parts:  # a Hub cache may hold some parts of a pipeline alone
+        if not any(name.startswith(f"{part}/") for name in names):
+            raise FileNotFoundError(f"it has no {part}, which its {components.INDEX} names")
+    wanted = {*select_index(names), "scheduler/scheduler_config.json", *NOTICES}
+    tokenizers = [folder for folder in components.TOKENIZERS if folder in parts]
+    wanted |= {f"{folder}/{file}" for folder in tokenizers for file in components.TOKENIZER_FILES}
+    modules = {folder: stem for folder, stem in components.STEMS.items() if folder in parts}
+    wanted |= {f"{folder}/config.json" for folder in modules}
+    for needed in ("scheduler/scheduler_config.json", *(f"{folder}/config.json" for folder in modules)):
+        if needed not in names:
+            raise ValueError(f"{needed} is missing{_what_is_there(names, needed)}")
+    for folder in tokenizers:
+        if not any(f"{folder}/{file}" in names for file in components.TOKENIZER_VOCABULARIES):
+            raise ValueError(f"{folder}/vocab.json and tokenizer.json are missing{_what_is_there(names, f'{folder}/')}")
+    weights = [select_weights(names, f"{folder}/", stem, variant) for folder, stem in modules.items()]
+    return sorted(wanted.intersection(names)) + [name for component in weights for name in component]
 
 
 def select_weights(names: list[str], prefix: str, stem: str, variant: str | None) -> list[str]:
-    """One safetensors file, or an index with its shards; raises where there are only pickles or no such variant."""
-    infix = f".{variant}" if variant else ""
-    single = f"{prefix}{stem}{infix}.safetensors"
-    if single in names:
-        return [single]
-    index = f"{prefix}{stem}.safetensors.index{infix}.json"
-    shard = re.compile(re.escape(f"{prefix}{stem}{infix}") + r"-\d{5}-of-\d{5}" + r"\.safetensors")
-    shards = [name for name in names if shard.fullmatch(name)]
-    if index in names and shards:
-        return [index, *shards]
-    here = [name for name in names if name.startswith(prefix) and "/" not in name.removeprefix(prefix)]
+    """One safetensors file, or an index with its shards: of the variant, else, where there is none, the plain ones.
+
+    Raises where neither is there, and says what is. Nobody asked for a variant that only the source has.
+    """
+    for wanted in dict.fromkeys((variant, None)):
+        if chosen := _weights(names, f"{prefix}{stem}", wanted):
+            return chosen
+    single = f"{prefix}{stem}{f'.{variant}' if variant else ''}.safetensors"
+    here = _beside(names, prefix)
     found = [name for name in here if name.endswith(".safetensors")]
     if found:
         raise ValueError(f"{single} is missing: variant must match one of {', '.join(found)}")
     pickles = [name for name in here if name.endswith(PICKLES)]
     if pickles:
         raise ValueError(f"{pickles[0]} is refused: a pickle can run any code when it is opened, only safetensors are")
-    raise ValueError(f"{single} is missing")
+    raise ValueError(f"{single} is missing{_what_is_there(names, prefix)}")
+
+
+def _weights(names: list[str], start: str, variant: str | None) -> list[str]:
+    infix = f".{variant}" if variant else ""
+    if f"{start}{infix}.safetensors" in names:
+        return [f"{start}{infix}.safetensors"]
+    index = f"{start}.safetensors.index{infix}.json"
+    shard = re.compile(re.escape(f"{start}{infix}") + r"-\d{5}-of-\d{5}" + r"\.safetensors")
+    shards = [name for name in names if shard.fullmatch(name)]
+    return [index, *shards] if index in names and shards else []
+
+
+def _beside(names: list[str], prefix: str) -> list[str]:
+    return [name for name in names if name.startswith(prefix) and "/" not in name.removeprefix(prefix)]
+
+
+def _what_is_there(names: list[str], name: str) -> str:
+    """`; unet/ holds a, b` for an error about a file of the folder, or about the folder itself."""
+    folder = name[: name.rfind("/") + 1]
+    here = [path.removeprefix(folder) for path in _beside(names, folder)]
+    return f"; {folder or 'it'} holds {', '.join(here) or 'no files'}"
 
 
 def plain_name(name: str, variant: str | None) -> str:
@@ -103,6 +133,15 @@ def plain_name(name: str, variant: str | None) -> str:
 
 def _inside(root: Path, name: str) -> Path:
     path = root / manifest.safe_name(name)
-    if not path.resolve().is_relative_to(root.resolve()):
+    allowed = [root.resolve(), *_blobs(root.resolve())]
+    if not any(path.resolve().is_relative_to(folder) for folder in allowed):
         raise ValueError(f"{path} is refused: it is a link that leads out of {root}")
     return path
+
+
+def _blobs(root: Path) -> list[Path]:
+    """Where the files of a snapshot lie, if `root` is one in a Hub cache: .../models--a--b/snapshots/<commit>."""
+    for folder in (root, *root.parents):
+        if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--"):
+            return [folder.parent.parent / "blobs"]
+    return []

@@ -33,7 +33,7 @@ def build(name: str, folder: Path) -> dict[str, str]:
     tokenizers = {part.replace("text_encoder", "tokenizer"): part for part in parts if part.startswith("text_encoder")}
     for tokenizer, encoder in tokenizers.items():
         _write_tokenizer(folder / tokenizer, PADDING[tokenizer], parts[encoder])
-    placing.write_text(folder / components.INDEX, json.dumps(_index(parts, list(tokenizers)), indent=2) + "\n")
+    placing.write_text(folder / components.INDEX, json.dumps(index(parts, list(tokenizers)), indent=2) + "\n")
     return {f"{architectures.FILE.name}/{name}": manifest.sha256(architectures.FILE)}
 
 
@@ -96,7 +96,8 @@ def _size(shape: tuple[int, ...]) -> int:
     return math.prod(shape)
 
 
-def _index(parts: dict[str, dict[str, Any]], tokenizers: list[str]) -> dict[str, Any]:
+def index(parts: dict[str, dict[str, Any]], tokenizers: list[str]) -> dict[str, Any]:
+    """`model_index.json` of a pipeline with these configurations; without a first text encoder it is a refiner."""
     refiner = "text_encoder" not in parts
     named = {part: ["transformers", parts[part]["architectures"][0]] for part in parts if part.startswith("text")}
     named |= {part: ["diffusers", parts[part]["_class_name"]] for part in ("scheduler", "unet", "vae")}

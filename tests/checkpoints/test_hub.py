@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stages.checkpoints import hub, hubcache
-from stages.checkpoints.repository import Repository
+from stages.checkpoints.repository import Repository, select_pipeline
 from tests.hub_server import HubServer
 
 REPO, MAIN = "me/small", "a" * 40
@@ -384,8 +384,11 @@ def test_a_mirror_that_gives_no_etag_is_not_called_unreachable(server, record, m
 def test_a_pipeline_of_which_the_cache_lacks_a_part_is_not_taken_for_whole(tmp_path):
     root = tmp_path / "pipeline"
     (root / "unet").mkdir(parents=True)
-    index = {"_class_name": "X", "unet": ["diffusers", "U"], "vae": ["diffusers", "V"], "text_encoder": [None, None]}
-    (root / "model_index.json").write_text(json.dumps(index))
+    (root / "model_index.json").write_text("{}")
     (root / "unet/config.json").write_text("{}")
+
+    def select(names: list[str]) -> list[str]:
+        return select_pipeline(names, None, ["unet", "vae"])
+
     with pytest.raises(FileNotFoundError, match="has no vae, which its model_index.json names"):
-        Repository("local", str(root), None, tmp_path / "record").place(lambda names: names, tmp_path / "out", None)
+        Repository("local", str(root), None, tmp_path / "record").take(select)
