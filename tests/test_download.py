@@ -19,6 +19,7 @@ from stages.checkpoints.weights import check_weights
 from stages.download import download
 from stages.files import disk, manifest
 from stages.settings.schema import AdapterSource, Source, SwapSource
+from tests import original
 from tests.hub_server import HubServer
 from tests.tiny import KINDS, tiny_checkpoint, tiny_vae
 
@@ -74,7 +75,7 @@ def test_two_downloads_of_one_source_are_equal_byte_for_byte(weights, tmp_path):
 
 
 def test_a_swapped_unet_takes_the_place_of_the_pipelines(weights, tmp_path):
-    source = local(weights["base"], unet=SwapSource("local", str(weights["lcm-unet"]), None, None, None))
+    source = local(weights["base"], unet=SwapSource("local", str(weights["lcm-unet"]), None, None, None, None))
     download("tiny", source, "x", tmp_path)
     folder = tmp_path / "artifacts/checkpoints/tiny"
     assert json.loads((folder / "unet/config.json").read_text())["time_cond_proj_dim"] == 8
@@ -82,14 +83,14 @@ def test_a_swapped_unet_takes_the_place_of_the_pipelines(weights, tmp_path):
 
 
 def test_a_pipeline_without_a_new_class_keeps_its_index_to_the_last_byte(weights, tmp_path):
-    source = local(weights["base"], unet=SwapSource("local", str(weights["lcm-unet"]), None, None, None))
+    source = local(weights["base"], unet=SwapSource("local", str(weights["lcm-unet"]), None, None, None, None))
     download("tiny", source, "x", tmp_path)
     index = tmp_path / "artifacts/checkpoints/tiny/model_index.json"
     assert index.read_bytes() == (weights["base"] / "model_index.json").read_bytes()
 
 
 def test_a_swapped_tiny_vae_takes_the_place_of_the_pipelines_and_is_named_in_the_index(weights, tmp_path):
-    source = local(weights["base"], vae=SwapSource("local", str(weights["tiny-vae"]), None, None, None))
+    source = local(weights["base"], vae=SwapSource("local", str(weights["tiny-vae"]), None, None, None, None))
     written = download("tiny", source, "x", tmp_path)
     folder = tmp_path / "artifacts/checkpoints/tiny"
     before, after = components.read_index(weights["base"]), components.read_index(folder)
@@ -111,14 +112,14 @@ def test_a_vae_of_other_latents_is_refused(weights, tmp_path, changes, has):
         counts = [f"num_{half}_blocks" for half in ("encoder", "decoder")]
         changes = dict.fromkeys(names, (8,) * blocks) | dict.fromkeys(counts, (1,) * blocks)
     tiny_vae(**changes).half().save_pretrained(tmp_path / "vae")
-    source = local(weights["base"], vae=SwapSource("local", str(tmp_path / "vae"), None, None, None))
+    source = local(weights["base"], vae=SwapSource("local", str(tmp_path / "vae"), None, None, None, None))
     with pytest.raises(ValueError, match=f"its latents have {has} a side, the pipeline's have 4 and 2: source.vae"):
         download("tiny", source, "x", tmp_path)
     assert nothing_left(tmp_path)
 
 
 def test_a_part_of_another_class_is_refused_in_the_place_of_a_vae(weights, tmp_path):
-    source = local(weights["base"], vae=SwapSource("local", str(weights["lcm-unet"]), None, None, None))
+    source = local(weights["base"], vae=SwapSource("local", str(weights["lcm-unet"]), None, None, None, None))
     with pytest.raises(ValueError, match="'UNet2DConditionModel', allowed: 'AutoencoderKL', 'AutoencoderTiny'"):
         download("tiny", source, "x", tmp_path)
     assert nothing_left(tmp_path)
@@ -130,7 +131,7 @@ def test_not_a_number_in_a_swapped_vae_is_found(weights, tmp_path):
     tensors = load_file(weights_path)
     tensors["decoder.layers.0.bias"][0] = np.nan
     save_file(tensors, weights_path)
-    source = local(weights["base"], vae=SwapSource("local", str(tmp_path / "vae"), None, None, None))
+    source = local(weights["base"], vae=SwapSource("local", str(tmp_path / "vae"), None, None, None, None))
     with pytest.raises(ValueError, match="tensor decoder.layers.0.bias holds NaN"):
         download("tiny", source, "x", tmp_path)
 
@@ -266,7 +267,7 @@ def test_an_inpainting_unet_is_refused(copy, tmp_path):
 @pytest.mark.parametrize("spoilt", ["unet/diffusion_pytorch_model.safetensors", "model_index.json", "vae/config.json"])
 def test_errors_name_the_source_and_no_vanished_folder(copy, weights, tmp_path, spoilt):
     (copy / spoilt).write_bytes(b"{spoilt")
-    source = local(copy, vae=SwapSource("local", str(weights["tiny-vae"]), None, None, None))
+    source = local(copy, vae=SwapSource("local", str(weights["tiny-vae"]), None, None, None, None))
     with pytest.raises(ValueError) as error:
         download("tiny", source, "x", tmp_path)
     assert str(error.value).startswith(f"{copy}/{spoilt} is not ") and ".partial-" not in str(error.value)
@@ -275,7 +276,7 @@ def test_errors_name_the_source_and_no_vanished_folder(copy, weights, tmp_path, 
 def test_errors_of_a_swapped_part_name_its_own_source(weights, tmp_path):
     shutil.copytree(weights["tiny-vae"], tmp_path / "other/part")
     (tmp_path / "other/part/diffusion_pytorch_model.safetensors").write_bytes(b"short")
-    source = local(weights["base"], vae=SwapSource("local", str(tmp_path / "other"), None, "part", None))
+    source = local(weights["base"], vae=SwapSource("local", str(tmp_path / "other"), None, "part", None, None))
     with pytest.raises(ValueError) as error:
         download("tiny", source, "x", tmp_path)
     assert str(error.value).startswith(f"{tmp_path}/other/part/diffusion_pytorch_model.safetensors is not a whole")
@@ -294,7 +295,7 @@ def test_a_snapshot_in_a_hub_cache_is_a_local_source(copy, weights, tmp_path):
     folder = tmp_path / "artifacts/checkpoints/tiny"
     assert manifest.sha256(folder / UNET) == manifest.sha256(weights["base"] / UNET)
     assert not [path for path in folder.rglob("*") if path.is_symlink()]
-    source = local(weights["base"], unet=SwapSource("local", str(snapshot), None, "unet", None))
+    source = local(weights["base"], unet=SwapSource("local", str(snapshot), None, "unet", None, None))
     download("tiny", source, "x", tmp_path)
     for outside in (tmp_path / "secret", tmp_path / "hub/models--me--other/blobs/0"):
         outside.parent.mkdir(parents=True, exist_ok=True)
@@ -532,7 +533,7 @@ def test_a_hub_lora_is_fused(hub, tmp_path):
 
 
 def test_a_hub_vae_is_swapped_and_the_cache_keeps_the_pipelines_own_index(hub, tmp_path):
-    written = download("tiny", from_hub(vae=SwapSource("hub", "me/tiny-vae", "main", None, None)), "x", tmp_path)
+    written = download("tiny", from_hub(vae=SwapSource("hub", "me/tiny-vae", "main", None, None, None)), "x", tmp_path)
     record = json.loads((tmp_path / "artifacts/revisions/tiny.json").read_text())
     assert set(record) == {"me/tiny", "me/tiny-vae"}
     assert components.read_index(tmp_path / "artifacts/checkpoints/tiny")["vae"][1] == "AutoencoderTiny"
@@ -561,3 +562,69 @@ def test_kill_9_leaves_nothing_and_a_rerun_fetches_only_what_is_missing(hub, tmp
     manifest.verify(target, rerun="download@tiny")
     assert list(target.parent.iterdir()) == [target]
     assert hub.fetched(name) == 2 and hub.fetched("text_encoder/model.fp16.safetensors") == 1
+
+
+# One file, and parts of several kinds
+
+
+def test_one_file_with_another_sources_tokenizers_is_the_checkpoint_it_was_made_of(weights, tmp_path):
+    (tmp_path / "mine").mkdir()
+    original.write(tmp_path / "mine/tuned.safetensors", original.tensors_of(weights["base"]))
+    described = SwapSource("local", str(weights["base"]), None, None, None, None)
+    source = local(tmp_path / "mine", file="tuned.safetensors", tokenizers=described)
+    written = download("tiny", source, "x", tmp_path)
+    folder = tmp_path / "artifacts/checkpoints/tiny"
+    for part, stem in components.STEMS.items():
+        before, after = (load_file(one / part / f"{stem}.safetensors") for one in (weights["base"], folder))
+        assert before.keys() == after.keys()
+        assert all((before[name] == after[name]).all() for name in before)
+    assert written["inputs"][f"{tmp_path}/mine/tuned.safetensors"]
+    assert written["inputs"][f"{weights['base']}/tokenizer/tokenizer.json"]
+    assert not [path for path in folder.parent.iterdir() if path != folder], "no scratch is left"
+
+
+def test_one_file_alone_says_that_it_has_no_tokenizers(weights, tmp_path):
+    original.write(tmp_path / "tuned.safetensors", original.tensors_of(weights["base"]))
+    with pytest.raises(ValueError, match=r"tuned\.safetensors.*tokenizer"):
+        download("tiny", local(tmp_path, file="tuned.safetensors"), "x", tmp_path)
+    assert nothing_left(tmp_path)
+
+
+def test_a_file_that_is_not_there_is_named_with_those_that_are(hub, weights, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"has no safetensors file 'absent.safetensors'$"):
+        download("tiny", local(weights["base"], file="absent.safetensors"), "x", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"me/tiny has no safetensors file 'x.safetensors'; it has .*unet"):
+        download("tiny", from_hub(file="x.safetensors"), "x", tmp_path)
+    with pytest.raises(ValueError, match="only safetensors are opened"):
+        download("tiny", local(tmp_path, file="model.ckpt"), "x", tmp_path)
+
+
+@pytest.mark.parametrize("part", ["unet", "vae"])
+@pytest.mark.parametrize("names", ["diffusers", "original"])
+def test_a_part_may_be_one_file_under_either_names(weights, tmp_path, part, names):
+    stem = f"{part}/{components.STEMS[part]}.safetensors"
+    changed = {name: tensor + np.float16(1) for name, tensor in load_file(weights["base"] / stem).items()}
+    folder = shutil.copytree(weights["base"], tmp_path / "changed")
+    save_file(changed, folder / stem)
+    file = tmp_path / "part.safetensors"
+    save_file(changed, file) if names == "diffusers" else original.write(file, original.tensors_of(folder))
+    swap = SwapSource("local", str(tmp_path), None, None, None, "part.safetensors")
+    download("tiny", local(weights["base"], **{part: swap}), "x", tmp_path)
+    found = load_file(tmp_path / "artifacts/checkpoints/tiny" / stem)
+    assert found.keys() == changed.keys() and all((found[name] == changed[name]).all() for name in changed)
+
+
+def test_each_part_has_a_kind_of_its_own(hub, weights, tmp_path):
+    own = [AdapterSource("local", str(weights["lora"]), None, LORA, 1.0)]
+    theirs = [AdapterSource("hub", "me/lora", "main", LORA, 1.0)]
+    for name, source in (("a", from_hub(adapters=own)), ("b", local(weights["base"], adapters=theirs))):
+        download(name, source, "x", tmp_path)
+    unets = [(tmp_path / "artifacts/checkpoints" / name / UNET).read_bytes() for name in ("a", "b")]
+    assert unets[0] == unets[1]
+
+
+def test_an_adapter_taken_away_again_leaves_the_weights_as_they_were(weights, tmp_path):
+    adapters = [AdapterSource("local", str(weights["lora"]), None, LORA, scale) for scale in (0.5, -0.5)]
+    download("tiny", local(weights["base"], adapters=adapters), "x", tmp_path)
+    before, after = load_file(weights["base"] / UNET), load_file(tmp_path / "artifacts/checkpoints/tiny" / UNET)
+    assert all(np.allclose(before[name], after[name], atol=1e-3) for name in before)

@@ -61,7 +61,7 @@ def _swap(root: Path, model: str, folder: str, kind: str) -> None:
     from stages.settings.schema import Source, SwapSource
 
     checkpoint, target = root / "artifacts/checkpoints" / model, root / "artifacts/ir" / model / "fp16"
-    swap = SwapSource("local", str(tiny_checkpoint(root / kind, kind)), None, None, None)
+    swap = SwapSource("local", str(tiny_checkpoint(root / kind, kind)), None, None, None, None)
     parts = {"file": None, "tokenizers": None, "unet": None, "vae": None, "adapters": [], folder: swap}
     source = Source("local", None, str(root / "artifacts/checkpoints/base"), None, None, **parts)
     checkpoint.mkdir()

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.checkpoints import components, lora, single_file, synthetic
-from stages.checkpoints.repository import Repository, Select, select_index, select_pipeline, select_weights
+from stages.checkpoints import components, lora, single_file, streaming, synthetic
+from stages.checkpoints.repository import Repository, select_descriptions, select_index, select_pipeline, select_weights
 from stages.checkpoints.weights import check_weights
 from stages.files import manifest, placing
 
@@ -32,7 +33,7 @@ def assemble(source: Source, folder: Path, record: Path) -> dict[str, str]:
     swaps = {part: swap for part, swap in (("unet", source.unet), ("vae", source.vae)) if swap is not None}
     origins = {folder / part: _name(swap) for part, swap in swaps.items()} | {folder: source.repo}
     with _told({folder: source.repo}):
-        taken = _place_pipeline(source, folder, record)
+        taken = (_place_file if source.file else _place_pipeline)(source, folder, record)
         for part, swap in swaps.items():
             taken |= _swap(part, swap, folder, record)
     with _told(origins):
@@ -44,8 +45,25 @@ def assemble(source: Source, folder: Path, record: Path) -> dict[str, str]:
     return taken
 
 
-def place_single_file(path: Path, folder: Path, pipeline: Path | None) -> dict[str, str]:
-    """Fill `folder` with the checkpoint of one file; SHA-256 of it and of the tokenizers that were taken.
+def _place_file(source: Source, folder: Path, record: Path) -> dict[str, str]:
+    """Place what one file holds, with another source's tokenizers, and what its configurations say beyond weights."""
+    path = Repository(source.kind, source.repo, source.revision, record).file(source.file)
+    taken = {f"{source.repo}/{source.file}": manifest.sha256(path)}
+    with (
+        tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}-described-") as scratch,
+        _told({Path(scratch): source.tokenizers.repo if source.tokenizers else scratch}),
+    ):
+        described = None
+        if source.tokenizers:
+            described, other = Path(scratch), source.tokenizers
+            repository = Repository(other.kind, other.repo, other.revision, record)
+            taken |= repository.place(select_descriptions, described, None)
+        place_single_file(path, folder, described)
+    return taken
+
+
+def place_single_file(path: Path, folder: Path, pipeline: Path | None) -> None:
+    """Fill `folder` with the checkpoint of one file.
 
     `pipeline` is a folder in diffusers layout: its tokenizers are taken, and what its configurations say that weights
     do not show, as far as it has any.
@@ -53,11 +71,8 @@ def place_single_file(path: Path, folder: Path, pipeline: Path | None) -> dict[s
     given = single_file.configurations(pipeline) if pipeline else None
     with _told({folder: str(path)}):
         single_file.unpack(path, folder, pipeline, given)
-        index = components.read_index(folder)
+        components.read_index(folder)
         _check_channels(folder)
-    files = [file for name in components.tokenizers(index) for file in sorted((folder / name).iterdir())]
-    taken = {f"{pipeline}/{file.relative_to(folder).as_posix()}": manifest.sha256(file) for file in files}
-    return {str(path): manifest.sha256(path)} | taken
 
 
 def _place_pipeline(source: Source, folder: Path, record: Path) -> dict[str, str]:
@@ -76,6 +91,11 @@ def _place_pipeline(source: Source, folder: Path, record: Path) -> dict[str, str
 
 def _swap(part: str, swap: SwapSource, folder: Path, record: Path) -> dict[str, str]:
     """Put what `swap` names in the place of the pipeline's own `part`, a key of components.STEMS, and of its class."""
+    repository = Repository(swap.kind, swap.repo, swap.revision, record)
+    if swap.file:
+        path = repository.file(swap.file)
+        _swap_file(part, path, folder / part)
+        return {f"{swap.repo}/{swap.file}": manifest.sha256(path)}
     prefix = f"{swap.subfolder}/" if swap.subfolder else ""
 
     def select(names: list[str]) -> list[str]:
@@ -85,7 +105,7 @@ def _swap(part: str, swap: SwapSource, folder: Path, record: Path) -> dict[str, 
 
     own = components.read_json(folder / part / "config.json")
     shutil.rmtree(folder / part)
-    taken = Repository(swap.kind, swap.repo, swap.revision, record).place(select, folder / part, swap.variant, prefix)
+    taken = repository.place(select, folder / part, swap.variant, prefix)
     with _told({folder / part: _name(swap)}):
         found = components.read_json(folder / part / "config.json")
     allowed = [name for _, name in components.CLASSES[part]]
@@ -97,6 +117,19 @@ def _swap(part: str, swap: SwapSource, folder: Path, record: Path) -> dict[str, 
         _check_same_latents(own, found, swap.repo)
     _enter(folder / components.INDEX, part, found["_class_name"])
     return taken
+
+
+def _swap_file(part: str, path: Path, folder: Path) -> None:
+    """Weights out of one file, under the original names or under diffusers' own; the configuration stays."""
+    own = components.read_json(folder / "config.json")
+    files = list(folder.glob("*.safetensors"))
+    names = {tensor for file in files for tensor in streaming.read_header(file)[0]}
+    shutil.rmtree(folder)
+    if set(streaming.read_header(path)[0]) == names:
+        placing.write_text(folder / "config.json", json.dumps(own, indent=2) + "\n")
+        shutil.copyfile(path, folder / f"{components.STEMS[part]}.safetensors")
+    else:
+        single_file.unpack_part(path, part, folder, own)
 
 
 def _name(swap: SwapSource) -> str:
@@ -149,17 +182,8 @@ def _fuse(adapters: list[AdapterSource], folder: Path, record: Path) -> dict[str
     """Add the adapters to the weights in `folder`, one after the other, without any trace of them."""
     paths, taken = [], {}
     for adapter in adapters:
-        path = Repository(adapter.kind, adapter.repo, adapter.revision, record).take(_only(adapter))[adapter.file]
+        path = Repository(adapter.kind, adapter.repo, adapter.revision, record).file(adapter.file)
         paths.append((path, adapter.scale))
         taken[f"{adapter.repo}/{adapter.file}"] = manifest.sha256(path)
     lora.fuse(folder, paths)
     return taken
-
-
-def _only(adapter: AdapterSource) -> Select:
-    def select(names: list[str]) -> list[str]:
-        if adapter.file not in names or not adapter.file.endswith(".safetensors"):
-            raise ValueError(f"{adapter.repo} has no safetensors file {adapter.file!r}: see source.adapters")
-        return [adapter.file]
-
-    return select

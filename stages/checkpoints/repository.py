@@ -45,6 +45,24 @@ class Repository:
         names = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
         return {name: _inside(root, name) for name in pick(sorted(names))}
 
+    def file(self, name: str) -> Path:
+        """One verified safetensors file by its name; a local folder is not searched for it."""
+        missing = f"{self.repo} has no safetensors file {name!r}"
+        if not name.endswith(".safetensors"):
+            raise ValueError(f"{missing}: only safetensors are opened")
+        if self.kind == "local":
+            if not (Path(self.repo) / manifest.safe_name(name)).is_file():
+                raise FileNotFoundError(missing)
+            return _inside(Path(self.repo), name)
+
+        def only(names: list[str]) -> list[str]:
+            if name not in names:
+                near = ", ".join(one for one in names if one.endswith(".safetensors")) or "none"
+                raise FileNotFoundError(f"{missing}; it has {near}")
+            return [name]
+
+        return self.take(only)[name]
+
     def place(self, select: Select, folder: Path, variant: str | None, prefix: str = "") -> dict[str, str]:
         """Copy or link the picked files into `folder` under plain names, without `prefix` and variant."""
         files = self.take(select)
@@ -62,6 +80,14 @@ def select_index(names: list[str]) -> list[str]:
     if components.INDEX not in names:
         raise ValueError(f"{components.INDEX} is missing: a pipeline in diffusers layout is wanted")
     return [components.INDEX]
+
+
+def select_descriptions(names: list[str]) -> list[str]:
+    """Tokenizers, and the configurations of whatever is there; no weights."""
+    wanted = {components.INDEX, "scheduler/scheduler_config.json", *NOTICES}
+    wanted |= {f"{folder}/{file}" for folder in components.TOKENIZERS for file in components.TOKENIZER_FILES}
+    wanted |= {f"{folder}/config.json" for folder in components.STEMS}
+    return sorted(wanted.intersection(names))
 
 
 def select_pipeline(names: list[str], variant: str | None, parts: Collection[str]) -> list[str]:

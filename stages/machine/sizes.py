@@ -50,7 +50,7 @@ def of_architecture(name: str) -> Sizes:
 
 def of_source(source: Source) -> Sizes:
     """Sizes of what a model's source names, as far as they are known before it is fetched."""
-    if source.kind == "local":
+    if source.kind == "local" and not source.file:
         return of_checkpoint(Path(source.repo))
     return of_architecture(source.architecture) if source.architecture else {}
 

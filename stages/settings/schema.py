@@ -60,6 +60,7 @@ class SwapSource(Part):
     revision: str | None
     subfolder: str | None
     variant: str | None
+    file: str | None  # one safetensors file, in the place of a folder with its configuration
 
 
 @dataclass(repr=False)

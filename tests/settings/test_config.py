@@ -221,7 +221,9 @@ def test_a_synthetic_architecture_takes_no_swapped_part(name: str) -> None:
     params = composed("family=synthetic", "model=[synthetic-vega]")
     part = {"kind": "hub", "repo": "me/part", "revision": "main"}
     parts = {"adapters": [part | {"file": "lora.safetensors", "scale": 1.0}]}
-    params["model"]["synthetic-vega"]["source"][name] = parts.get(name, part | {"subfolder": None, "variant": None})
+    params["model"]["synthetic-vega"]["source"][name] = parts.get(
+        name, part | {"subfolder": None, "variant": None, "file": None}
+    )
     with pytest.raises(ValueError, match=rf"synthetic-vega\.source\.{name}.* must be absent where kind is synthetic"):
         checks.check(params)
 
@@ -229,7 +231,7 @@ def test_a_synthetic_architecture_takes_no_swapped_part(name: str) -> None:
 @pytest.mark.parametrize("name", ["unet", "vae"])
 def test_a_swapped_part_from_the_hub_needs_a_revision(name: str) -> None:
     params = composed("family=hub", "model=[vega]")
-    swap = {"kind": "hub", "repo": "me/part", "revision": None, "subfolder": None, "variant": None}
+    swap = {"kind": "hub", "repo": "me/part", "revision": None, "subfolder": None, "variant": None, "file": None}
     params["model"]["vega"]["source"][name] = swap
     with pytest.raises(ValueError, match=rf"model\.vega\.source\.{name}\.revision must be a commit or main"):
         checks.check(params)
