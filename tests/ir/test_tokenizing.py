@@ -1,0 +1,30 @@
+"""Tokenizer IRs give the numbers that transformers gives, for SDXL's own two ways of padding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stages.checkpoints import architectures, synthetic
+from stages.ir.tokenizing import write_tokenizer
+
+TEXTS = ("a red cat", "3 moons!", "a ! b", "wow!! it's", "!", "")
+
+
+@pytest.mark.parametrize("name", ["tokenizer", "tokenizer_2"])
+def test_an_ir_reads_a_padding_token_that_is_a_letter_as_transformers_does(tmp_path: Path, name: str) -> None:
+    import openvino as ov
+    import openvino_tokenizers  # noqa: F401  (its operations)
+    from transformers import CLIPTokenizer
+
+    (tmp_path / "source").mkdir()
+    encoder = architectures.configurations("vega")["text_encoder"]
+    synthetic._write_tokenizer(tmp_path / "source", synthetic.PADDING[name], encoder)
+    write_tokenizer(tmp_path / "source", tmp_path / "ir")
+    compiled = ov.Core().compile_model(tmp_path / "ir/openvino_tokenizer.xml", "CPU")
+    tokenizer = CLIPTokenizer.from_pretrained(tmp_path / "ir")
+    for text in TEXTS:
+        assert compiled([text])["input_ids"][0].tolist() == tokenizer(text).input_ids, text
+    expected = tokenizer(list(TEXTS), padding=True).input_ids
+    assert compiled(list(TEXTS))["input_ids"].tolist() == expected
