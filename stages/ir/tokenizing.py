@@ -4,6 +4,7 @@ Consumes a tokenizer folder of a checkpoint; produces the same files with openvi
 openvino_detokenizer.xml beside them. Needs a byte-pair vocabulary, as every CLIP tokenizer has.
 """
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,50 @@ def write_tokenizer(source: Path, target: Path) -> None:
             shutil.copyfile(source / name, target / name)
     with quiet():
         tokenizer = CLIPTokenizerFast.from_pretrained(target, local_files_only=True)
+        known = max(tokenizer.get_vocab().values()) + 1
+        completed = _complete(tokenizer)
         for name, model in zip(IR_NAMES, convert_tokenizer(tokenizer, with_detokenizer=True), strict=True):
             _keep_specials(model, tokenizer)
+            if completed:
+                _forget_letters(model, known, tokenizer.unk_token_id)
             settle_names(model, Path(name).stem)
             ov.save_model(model, target / name, compress_to_fp16=False)
+
+
+def _complete(tokenizer: Any) -> bool:
+    """Number every letter of the 256 bytes; whether any had none.
+
+    A small vocabulary lacks some, and OpenVINO fails on a text that has them.
+    """
+    from tokenizers import Tokenizer
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    vocabulary = content["model"]["vocab"]
+    letters = [form for letter in sorted(ByteLevel.alphabet()) for form in (letter, f"{letter}{END_OF_WORD}")]
+    first = max(tokenizer.get_vocab().values()) + 1
+    missing = [letter for letter in letters if letter not in vocabulary]
+    if missing:
+        vocabulary |= {letter: first + number for number, letter in enumerate(missing)}
+        tokenizer._tokenizer = Tokenizer.from_str(json.dumps(content))
+    return bool(missing)
+
+
+def _forget_letters(model: Any, known: int, unknown: int) -> None:
+    """The numbers that `_complete` gave become the unknown token's, as in transformers: the encoder has no others."""
+    from openvino import opset13 as ops
+
+    for result in model.get_results():
+        port = result.input(0)
+        if "input_ids" in port.get_source_output().get_names():
+            numbers = port.get_source_output()
+            kind = numbers.get_element_type().to_dtype()
+            limit, instead = (ops.constant(kind.type(value)) for value in (known, unknown))
+            kept = ops.select(ops.less(numbers, limit), numbers, instead).output(0)
+            kept.get_tensor().set_names(numbers.get_names())
+            numbers.get_tensor().set_names(set())
+            port.replace_source_output(kept)
+    model.validate_nodes_and_infer_types()
 
 
 def _keep_specials(model: Any, tokenizer: Any) -> None:

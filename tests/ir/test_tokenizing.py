@@ -9,6 +9,7 @@ import pytest
 from stages.checkpoints import architectures, synthetic
 from stages.ir.tokenizing import write_tokenizer
 
+MINIATURE = Path(__file__).parents[2] / "miniatures/weights/vega"
 TEXTS = ("a red cat", "3 moons!", "a ! b", "wow!! it's", "!", "")
 
 
@@ -28,3 +29,17 @@ def test_an_ir_reads_a_padding_token_that_is_a_letter_as_transformers_does(tmp_p
         assert compiled([text])["input_ids"][0].tolist() == tokenizer(text).input_ids, text
     expected = tokenizer(list(TEXTS), padding=True).input_ids
     assert compiled(list(TEXTS))["input_ids"].tolist() == expected
+
+
+@pytest.mark.parametrize("name", ["tokenizer", "tokenizer_2"])
+def test_letters_that_a_small_vocabulary_lacks_are_unknown_and_no_fault(tmp_path: Path, name: str) -> None:
+    import openvino as ov
+    import openvino_tokenizers  # noqa: F401
+    from transformers import CLIPTokenizer
+
+    write_tokenizer(MINIATURE / name, tmp_path)
+    compiled = ov.Core().compile_model(tmp_path / "openvino_tokenizer.xml", "CPU")
+    tokenizer = CLIPTokenizer.from_pretrained(tmp_path)
+    for text in ("an owl sticker on a teal background", "caf\u00e9", "\u732b \U0001f431 cat", "100 % \u20ac"):
+        assert compiled([text])["input_ids"][0].tolist() == tokenizer(text).input_ids, text
+        assert max(tokenizer(text).input_ids) < len(tokenizer)
