@@ -75,6 +75,12 @@ def hub_part(text: str) -> str:
     return PARTS[int(_hash(text.casefold())[:8], 16) % EVALUATION_SHARE == 0]
 
 
+def divided(rows: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """The rows of a file that names no parts: every fourth by hash is for evaluation, so that a short file has both."""
+    order = {name: place for place, (_, name) in enumerate(sorted((_hash(text), name) for name, text, _ in rows))}
+    return [(name, text, PARTS[order[name] % EVALUATION_SHARE == 0]) for name, text, _ in rows]
+
+
 def count_truncated(prompts: list[Prompt], tokenizer: Any) -> int:
     """How many prompts are longer than the tokenizer's limit (77 tokens for CLIP), the rest of which is not seen."""
     lengths = [len(tokenizer(prompt.text, truncation=False, verbose=False).input_ids) for prompt in prompts]
@@ -84,7 +90,10 @@ def count_truncated(prompts: list[Prompt], tokenizer: Any) -> int:
 def _kept(settings: schema.Prompts) -> list[tuple[str, str, str]]:
     """Cleaned rows of both parts; what was dropped is told."""
     embedded = settings.source == "embedded"
-    kept, dropped = clean(reading.read(Path(settings.file or ""), settings.column) if embedded else _hub(settings))
+    rows = list(reading.read(Path(settings.file or ""), settings.column) if embedded else _hub(settings))
+    kept, dropped = clean(rows)
+    if embedded and not any(part for _, _, part in rows):
+        kept = divided(kept)
     if dropped:
         print(f"{settings.name}: prompts dropped: {_phrase(dropped)}", file=sys.stderr)
     return kept
@@ -92,7 +101,10 @@ def _kept(settings: schema.Prompts) -> list[tuple[str, str, str]]:
 
 def _require(found: int, wanted: int, settings: schema.Prompts, part: str) -> None:
     if found < wanted:
-        raise ValueError(f"prompts {settings.name!r} hold {found} for {part}, fewer than the {wanted} asked for")
+        where = settings.file if settings.source == "embedded" else settings.repo
+        raise ValueError(
+            f"prompts {settings.name!r} ({where}) hold {found} for {part}, fewer than the {wanted} asked for"
+        )
 
 
 def _hub(settings: schema.Prompts) -> list[tuple[str, Any, str]]:

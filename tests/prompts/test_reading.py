@@ -40,16 +40,22 @@ def test_plain_text_is_a_prompt_a_line_without_blank_lines_and_comments(tmp_path
     assert rows == [("", "a cat, sleeping", ""), ("", 'a "dog" #1', "")]
 
 
-def test_a_file_without_parts_is_split_like_a_set_on_the_hub(tmp_path: Path) -> None:
+def test_a_file_without_parts_gives_every_fourth_text_to_evaluation_whatever_its_form(tmp_path: Path) -> None:
     lines = [f"picture {number}" for number in range(200)]
     text, table = (
         write(tmp_path, name, head + "\n".join(lines)) for name, head in (("p.txt", ""), ("p.csv", "text\n"))
     )
-    for part in sets.PARTS:
-        found = sets.load_prompts(settings(text), part, 30)
-        assert found == sets.load_prompts(settings(table), part, 30)
-        assert {sets.hub_part(prompt.text) for prompt in found} == {part}
-        assert all(len(prompt.id) == 12 for prompt in found) and len({prompt.id for prompt in found}) == 30
+    shares = {"calibration": 150, "evaluation": 50}
+    found = {part: sets.load_prompts(settings(text), part, share) for part, share in shares.items()}
+    assert found == {part: sets.load_prompts(settings(table), part, share) for part, share in shares.items()}
+    every = [prompt for part in found.values() for prompt in part]
+    assert {prompt.text for prompt in every} == set(lines)
+    assert all(len(prompt.id) == 12 for prompt in every) and len({prompt.id for prompt in every}) == 200
+
+
+def test_two_prompts_are_enough_for_both_parts(tmp_path: Path) -> None:
+    file = settings(write(tmp_path, "p.txt", "a cat\na dog\n"))
+    assert [len(sets.load_prompts(file, part, 1)) for part in sets.PARTS] == [1, 1]
 
 
 def test_quoted_texts_hold_commas_and_line_ends_and_lines_are_counted_as_an_editor_does(tmp_path: Path) -> None:
