@@ -628,3 +628,18 @@ def test_an_adapter_taken_away_again_leaves_the_weights_as_they_were(weights, tm
     download("tiny", local(weights["base"], adapters=adapters), "x", tmp_path)
     before, after = load_file(weights["base"] / UNET), load_file(tmp_path / "artifacts/checkpoints/tiny" / UNET)
     assert all(np.allclose(before[name], after[name], atol=1e-3) for name in before)
+
+
+@pytest.mark.parametrize("kind", ["int8", "bool", "float8"])
+def test_weights_that_are_no_floats_are_named_with_their_type(copy, tmp_path, kind):
+    import torch
+    from safetensors.torch import load_file as load
+    from safetensors.torch import save_file as save
+
+    tensors = load(copy / UNET)
+    types = {"int8": torch.int8, "bool": torch.bool, "float8": torch.float8_e4m3fn}
+    tensors["conv_in.weight"] = tensors["conv_in.weight"].to(types[kind])
+    save(tensors, copy / UNET)
+    with pytest.raises(ValueError, match=r"unet/.*: tensor conv_in.weight is of type (I8|BOOL|F8_E4M3): weights"):
+        download("tiny", local(copy), "x", tmp_path)
+    assert nothing_left(tmp_path)

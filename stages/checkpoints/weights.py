@@ -1,4 +1,4 @@
-"""Weights that may be trusted: safetensors that are whole and hold finite numbers.
+"""Weights that may be trusted: safetensors that are whole and hold finite floating-point numbers.
 
 Consumes a folder or a file; produces nothing but an error that names file and tensor.
 """
@@ -8,15 +8,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from stages.checkpoints import components
+from stages.checkpoints import components, streaming
 from stages.files import manifest
+
+POSITIONS = "position_ids"  # whole numbers that old text encoders carry along
 
 
 def check_weights(folder: Path) -> None:
     """Refuse safetensors that cannot be read or hold a NaN or an infinity, naming file and tensor."""
     _check_shards(folder)
     for path in sorted(folder.rglob("*.safetensors")):
+        _check_types(path)
         check_file(path)
+
+
+def _check_types(path: Path) -> None:
+    for name, entry in streaming.read_header(path)[0].items():
+        if entry.dtype not in streaming.FLOAT_BYTES and not name.endswith(POSITIONS):
+            raise ValueError(
+                f"{path}: tensor {name} is of type {entry.dtype}: weights must be float16, bfloat16 or float32, as "
+                f"they were before somebody quantized them"
+            )
 
 
 def check_file(path: Path) -> None:

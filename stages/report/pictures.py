@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import unicodedata
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -80,13 +81,13 @@ def data_uri(picture: Image.Image, size: int, quality: int = 88) -> str:
 def draw(grid: Grid, cell: int = 128) -> Image.Image:
     """The grid as one RGB picture, every cell `cell` pixels wide; column labels on top, row labels on the left."""
     bold, plain, small = font(15, bold=True), font(12), font(11)
-    heads = [wrap(text, small, cell) for text in grid.columns]
+    heads = [wrap(drawable(text), small, cell) for text in grid.columns]
     left = PAD + label_width(grid, bold, plain)
     top = PAD + 30 + 15 * max((len(lines) for lines in heads), default=0) + GAP
     height = top + sum(cell + (3 * GAP if row.tall else GAP) for row in grid.rows) + PAD - GAP
     canvas = Image.new("RGB", (left + len(heads) * (cell + GAP) - GAP + PAD, height), PAPER)
     pen = ImageDraw.Draw(canvas)
-    pen.text((PAD, PAD - 4), grid.title, font=font(18, bold=True), fill=INK)
+    pen.text((PAD, PAD - 4), drawable(grid.title), font=font(18, bold=True), fill=INK)
     for column, lines in enumerate(heads):
         first = top - GAP - 15 * len(lines)
         for number, line in enumerate(lines):
@@ -95,7 +96,7 @@ def draw(grid: Grid, cell: int = 128) -> Image.Image:
     for row in grid.rows:
         y += 2 * GAP if row.tall else 0
         middle = y + cell / 2
-        pen.text((PAD, middle - 9), row.label, font=bold, fill=INK, anchor="lm")
+        pen.text((PAD, middle - 9), drawable(row.label), font=bold, fill=INK, anchor="lm")
         pen.text((PAD, middle + (10 if row.label else 0)), row.detail, font=plain, fill=FAINT, anchor="lm")
         for column, picture in enumerate(row.pictures):
             x = left + column * (cell + GAP)
@@ -130,6 +131,23 @@ def shorten(line: str, face: ImageFont.FreeTypeFont, width: int) -> str:
     while face.getlength(line) > width and len(line) > 1:
         line = line.removesuffix("…").rstrip()[:-1] + "…"
     return line
+
+
+def drawable(text: str) -> str:
+    """What the font has no letter for by its name: `a [cat face]`, `[U+732B]`, rather than an empty box."""
+    return "".join(letter if ord(letter) in _letters() else _name(letter) for letter in text)
+
+
+def _name(letter: str) -> str:
+    name = unicodedata.name(letter, "").lower()
+    return f"[U+{ord(letter):04X}]" if not name or "ideograph" in name else f"[{name}]"
+
+
+@cache
+def _letters() -> frozenset[int]:
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(font(12).path).get_charmap())
 
 
 @cache

@@ -66,3 +66,10 @@ def test_a_thumbnail_is_a_picture_within_the_address():
     head, _, body = pictures.data_uri(plain("#3366cc"), 32).partition(",")
     assert head == "data:image/webp;base64"
     assert Image.open(io.BytesIO(base64.b64decode(body))).size == (32, 32)
+
+
+def test_letters_that_the_font_lacks_are_told_by_name():
+    assert pictures.drawable("a caf\u00e9, 3 \u20ac") == "a caf\u00e9, 3 \u20ac"
+    assert pictures.drawable("a \U0001f9a9 and \u732b") == "a [flamingo] and [U+732B]"
+    grid = Grid("\u732b", ["\U0001f9a9"], [Row("x", "", [plain("red")])])
+    assert pictures.draw(grid, 32).size[0] > 32
