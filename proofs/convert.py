@@ -26,10 +26,11 @@ def commands(checkpoint: Path, scratch: Path, role: str) -> dict[str, list[str]]
     """The command line of each way, writing into `scratch`."""
     task = "image-to-image" if role == "refiner" else "text-to-image"
     ours = (
-        "import sys; from pathlib import Path; from types import SimpleNamespace as Of; "
-        "from stages.export import export; "
-        "sampler = Of(scheduler='EulerDiscreteScheduler', options={}); "
-        "export(sys.argv[1], Of(role=sys.argv[2], sampler=sampler), Path(sys.argv[3]))"
+        "import sys; from pathlib import Path; from stages.export import export; "
+        "from stages.settings.schema import Model, Sampler; model, sampler = map(object.__new__, (Model, Sampler)); "
+        "vars(sampler).update(scheduler='EulerDiscreteScheduler', options={}); "
+        "vars(model).update(role=sys.argv[2], sampler=sampler); "
+        "export(sys.argv[1], model, Path(sys.argv[3]))"
     )
     (scratch / "ours/artifacts/checkpoints").mkdir(parents=True)
     (scratch / "ours/artifacts/checkpoints" / checkpoint.name).symlink_to(checkpoint.resolve())

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -205,3 +206,13 @@ def test_a_tiny_vae_encodes_to_latents_without_noise_for_image_to_image():
 
 def load(model, scheduler="EulerDiscreteScheduler", task="text-to-image"):
     return pipelines.load(tiny_ir(model), task, sampler(scheduler), CPU)
+
+
+def test_latents_are_brought_back_by_the_mean_and_deviation_that_a_checkpoint_gives():
+    import torch
+
+    latents = torch.ones(1, 4, 2, 2)
+    plain = SimpleNamespace(scaling_factor=0.5)
+    assert drawing._unscaled(latents, plain).unique().tolist() == [2.0]
+    given = SimpleNamespace(scaling_factor=0.5, latents_mean=[1.0, 2.0, 3.0, 4.0], latents_std=[0.5, 0.5, 1.0, 1.0])
+    assert drawing._unscaled(latents, given)[0, :, 0, 0].tolist() == [2.0, 3.0, 5.0, 6.0]  # 1 x std / 0.5 + mean
