@@ -38,7 +38,7 @@ LEFT_OUT = {  # pattern of a whole name: what the tensor is, and why nothing is 
 }
 REFUSED = {  # pattern of a name's beginning: what such a file is
     r"cond_stage_model\.": "it is of Stable Diffusion 1 or 2, not of the SDXL family",
-    r"lora_|.*\.lora_(down|up|A|B)\.": "it holds a LoRA: name it as source.lora",
+    r"lora_|.*\.lora_(down|up|A|B)\.": "it holds a LoRA: name it in source.adapters",
     r"control_model\.|controlnet": "it holds a ControlNet",
     r"edm_": "it was trained on EDM's noise levels (Playground v2.5, CosXL): take it as a diffusers folder",
     r"scaled_fp8$|.*\.(scale_weight|weight_scale)$": "its 8-bit weights have scales: the float16 file is wanted",

@@ -281,7 +281,10 @@ def only(tensors: dict[str, torch.Tensor], *starts: str) -> dict[str, torch.Tens
         (lambda base: only(base, "model.", "first"), "it has no text_encoder_2: none of its tensors is called conditi"),
         (lambda base: {"model_ema.decay": base[FIRST]}, "it holds averaged weights alone"),
         (lambda base: base | {"scaled_fp8": base[FIRST]}, "its 8-bit weights have scales: the float16 file is wanted"),
-        (lambda base: {"lora_unet_input_blocks_1.lora_up.weight": base[FIRST]}, "it holds a LoRA: name it as source.l"),
+        (
+            lambda base: {"lora_unet_input_blocks_1.lora_up.weight": base[FIRST]},
+            "it holds a LoRA: name it in source.adapters",
+        ),
         (lambda base: {"cond_stage_model.x": base[FIRST]}, "it is of Stable Diffusion 1 or 2"),
         (lambda base: {"down_blocks.0.resnets.0.conv1.weight": base[FIRST]}, "it has the names of diffusers"),
         (lambda base: base | {"edm_vpred.sigma_max": torch.ones(1)}, "EDM's noise levels"),
