@@ -51,8 +51,19 @@ def needs(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, N
     }
 
 
+def foretold(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, Need]:
+    """`needs`, corrected by what the stages took here before."""
+    return {stage: usage.corrected(stage, key, need) for stage, need in needs(key, settings, known).items()}
+
+
+def usable(settings: Any) -> dict[str, sizes.Sizes]:
+    """Sizes of the selected models whose UNet's size is known before the download."""
+    known = {key: sizes_of(key, model) for key, model in settings.models.items()}
+    return {key: found for key, found in known.items() if "unet" in found}
+
+
 def line(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> list[str]:
-    found = {stage: usage.corrected(stage, key, need) for stage, need in needs(key, settings, known).items()}
+    found = foretold(key, settings, known)
     all_of_it = sum(list(found.values())[1:], list(found.values())[0])
     whole = replace(all_of_it, seconds=sum(need.seconds or 0 for need in found.values()))
     times = [usage.duration(need.seconds) if need.seconds is not None else "?" for need in found.values()]
@@ -73,10 +84,9 @@ def notes(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> list[str]:
     model, found = settings.models[key], known[key]
     asked, said = memory.request(model.sampler, settings.device), []
     whole, free = memory.SHARE * description.memory_gb(), fitting.free_gb()
-    for stage, need in needs(key, settings, known).items():
-        foretold = usage.corrected(stage, key, need)
-        if foretold.memory_gb > description.available_memory_gb():
-            said.append(f"{stage} does not fit: it needs {foretold.memory_gb:.1f} GB")
+    for stage, need in foretold(key, settings, known).items():
+        if need.memory_gb > description.available_memory_gb():
+            said.append(f"{stage} does not fit: it needs {need.memory_gb:.1f} GB")
     if memory.recording_unet(settings.calibration.unet, found, asked) == INT8_WEIGHTS:
         said.append("calibrates with a UNet of INT8 weights")
     fp16, exact = (memory.in_turn_gb(found, request) for request in (asked, replace(asked, floats="f32")))
@@ -99,13 +109,12 @@ def main(argv: list[str] | None = None) -> None:
     given = parser.parse_args(argv).overrides
     with config.main_guard():
         settings = composing.composed(READS, [*DEFAULT, *given])
-        known = {key: sizes_of(key, model) for key, model in settings.models.items()}
-        usable = {key: found for key, found in known.items() if "unet" in found}
+        known = usable(settings)
         has = f"{description.memory_gb():.1f} GB of memory ({description.available_memory_gb():.1f} free)"
         print(f"{description.cores()} cores, {has}, floats in {memory.floats(settings.device)}\n")
-        print(words.table([list(HEADS), *(line(key, settings, usable) for key in usable)]))
-        said = {key: "; ".join(notes(key, settings, usable)) for key in usable}
-        said |= {key: "sizes are known after the download" for key in known if key not in usable}
+        print(words.table([list(HEADS), *(line(key, settings, known) for key in known)]))
+        said = {key: "; ".join(notes(key, settings, known)) for key in known}
+        said |= {key: "sizes are known after the download" for key in settings.models if key not in known}
         print("\n" + "\n".join(f"{key}: {text}" for key, text in said.items() if text))
 
 

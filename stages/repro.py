@@ -49,13 +49,8 @@ def repro(arguments: list[str]) -> int:
 def foretold(total: int) -> str:
     """`about 9 min where nothing is made yet`, of all selected models."""
     settings = config.load(plan.READS, None, [])
-    known = {key: plan.sizes_of(key, model) for key, model in settings.models.items()}
-    needs = [
-        usage.corrected(stage, key, need)
-        for key in known
-        if "unet" in known[key]
-        for stage, need in plan.needs(key, settings, known).items()
-    ]
+    known = plan.usable(settings)
+    needs = [need for key in known for need in plan.foretold(key, settings, known).values()]
     others = costs()["process_s"] * max(0, total - len(needs))  # describe, scorer, compare
     return f"about {usage.duration(sum(need.seconds or 0 for need in needs) + others)} where nothing is made yet"
 

@@ -64,6 +64,7 @@ TINY_VAE = {  # what pipelines ask of any VAE and the configuration of a tiny on
 }
 SWITCHES = ("force_zeros_for_empty_prompt", "requires_aesthetics_score", "add_watermarker")
 COMMENTS = ("_class_name", "_diffusers_version", "_name_or_path")
+ABSENT = (None, [None, None])  # how an index says that a part is not there
 
 
 def read_json(path: Path) -> dict:
@@ -95,7 +96,7 @@ def check_index(path: Path, index: dict) -> None:
     for name, value in index.items():
         _check_entry(path, name, value)
     for name in ("scheduler", "text_encoder_2", "tokenizer_2", "unet", "vae"):
-        if index.get(name) in (None, [None, None]):
+        if index.get(name) in ABSENT:
             raise ValueError(f"{path} lacks {name!r}, which every SDXL pipeline has")
 
 
@@ -123,16 +124,17 @@ def vae_config(config: dict) -> dict:
 
 def present(index: dict) -> list[Component]:
     """The components that a pipeline has: a refiner lacks the first text encoder."""
-    return [component for component in COMPONENTS if index.get(component.folder) not in (None, [None, None])]
+    there = parts(index)
+    return [component for component in COMPONENTS if component.folder in there]
 
 
 def parts(index: dict) -> list[str]:
     """The folders that a pipeline has: modules, tokenizers and the scheduler."""
-    return [name for name in CLASSES if index.get(name) not in (None, [None, None])]
+    return [name for name in CLASSES if index.get(name) not in ABSENT]
 
 
 def tokenizers(index: dict) -> list[str]:
-    return [name for name in TOKENIZERS if index.get(name) not in (None, [None, None])]
+    return [name for name in TOKENIZERS if name in parts(index)]
 
 
 def role(index: dict) -> str:
@@ -144,7 +146,7 @@ def _is_run(path: Path, name: str, value: object) -> bool:
     """Whether an entry is kept; what may be left out is an absent part, a part or a switch that nothing here runs."""
     if name in COMMENTS:
         return True
-    if value in (None, [None, None]) or name == "add_watermarker":
+    if value in ABSENT or name == "add_watermarker":
         return False
     if name in CLASSES or name in SWITCHES:
         return True
@@ -166,7 +168,7 @@ def _settled_pipeline(path: Path, found: dict) -> str:
 
 
 def _check_entry(path: Path, name: str, value: object) -> None:
-    if name in COMMENTS or value in (None, [None, None]):
+    if name in COMMENTS or value in ABSENT:
         return
     if name in SWITCHES:
         if isinstance(value, bool):

@@ -15,6 +15,7 @@ from stages.checkpoints import components, hub
 from stages.files import manifest, placing
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".msgpack", ".h5")
+PICKLE = "is refused: a pickle can run any code when it is opened, only safetensors are"
 NOTICES = ("README.md", "LICENSE", "LICENSE.md", "LICENSE.txt")
 Select = Callable[[list[str]], list[str]]
 
@@ -125,7 +126,7 @@ def select_weights(names: list[str], prefix: str, stem: str, variant: str | None
         raise ValueError(f"{single} is missing: variant must match one of {', '.join(found)}")
     pickles = [name for name in here if name.endswith(PICKLES)]
     if pickles:
-        raise ValueError(f"{pickles[0]} is refused: a pickle can run any code when it is opened, only safetensors are")
+        raise ValueError(f"{pickles[0]} {PICKLE}")
     raise ValueError(f"{single} is missing{_what_is_there(names, prefix)}")
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.checkpoints import architectures, components, contents, original, recognising, streaming, synthetic
-from stages.checkpoints.repository import PICKLES
+from stages.checkpoints.repository import PICKLE, PICKLES
 from stages.checkpoints.streaming import Entry
 from stages.files import disk, placing
 
@@ -96,7 +96,7 @@ def _named(path: Path) -> Iterator[None]:
 
 def _header(path: Path) -> tuple[dict[str, Entry], dict[str, str]]:
     if path.suffix in PICKLES:
-        raise ValueError(f"{path} is refused: a pickle can run any code when it is opened, only safetensors are")
+        raise ValueError(f"{path} {PICKLE}")
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: one safetensors file is wanted")
     return streaming.read_header(path)

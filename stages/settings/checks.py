@@ -7,13 +7,13 @@ for the first mistake. Knows the shape from stages.settings.schema; does not rea
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import types
 import typing
 from typing import Annotated, Any, Literal
 
 from stages.settings import consistency
 from stages.settings.schema import LAYOUT, SECTIONS, Model
+from stages.settings.spelling import nearest
 
 
 def check(params: dict[str, Any], running: str | None = None) -> None:
@@ -92,18 +92,13 @@ def _check_keys(key: str, value: Any, fields: list[str]) -> None:
 
 def model_key(models: dict[str, Any], model: str) -> None:
     if model not in models:
-        near = _nearest(model, list(models))
+        near = nearest(model, models)
         raise ValueError(f"model {model!r} is not selected in params.yaml{near}; selected: {', '.join(models)}")
 
 
 def unknown(key: str, known: list[str]) -> str:
-    return f"{key} is not a setting{_nearest(key.rpartition('.')[2], known)}; allowed: {', '.join(known) or 'nothing'}"
+    return f"{key} is not a setting{nearest(key.rpartition('.')[2], known)}; allowed: {', '.join(known) or 'nothing'}"
 
 
 def _not_allowed(key: str, value: Any, allowed: list[str]) -> str:
-    return f"{key} must be one of {', '.join(allowed)}; got {value!r}{_nearest(str(value), allowed)}"
-
-
-def _nearest(word: str, words: list[str]) -> str:
-    near = difflib.get_close_matches(word, [str(known) for known in words], n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    return f"{key} must be one of {', '.join(allowed)}; got {value!r}{nearest(value, allowed)}"

@@ -40,7 +40,8 @@ def load(reads: tuple[str, ...], model: str | None, overrides: list[str], path: 
         raise ValueError(f"{path}: {error}. `make params` writes this file anew out of conf/") from error
     for override in overrides:
         _apply(params, override, declared)
-    checks.check(params, model)
+    if overrides:  # the file alone has been checked
+        checks.check(params, model)
     if model is not None:
         checks.model_key(params["model"], model)
     return select(params, declared, model)

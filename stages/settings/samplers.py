@@ -6,10 +6,11 @@ allowed. Builds nothing: diffusers is not imported.
 
 from __future__ import annotations
 
-import difflib
 import functools
 from pathlib import Path
 from typing import Any
+
+from stages.settings.spelling import nearest
 
 FILE = Path(__file__).with_name("schedulers.yaml")
 FAMILIAR = {"switch": bool, "count": int, "number": float}
@@ -21,12 +22,12 @@ def check(where: str, scheduler: str, options: dict[str, Any]) -> None:
     classes = known()["classes"]
     if scheduler not in classes:
         raise ValueError(
-            f"{where}.scheduler must be one of {', '.join(classes)}; got {scheduler!r}{_near(scheduler, classes)}"
+            f"{where}.scheduler must be one of {', '.join(classes)}; got {scheduler!r}{nearest(scheduler, classes)}"
         )
     for name, value in options.items():
         key, takes = f"{where}.options.{name}", classes[scheduler]["takes"]
         if name not in takes:
-            raise ValueError(f"{key} is no option of {scheduler}{_near(name, takes)}; it takes {', '.join(takes)}")
+            raise ValueError(f"{key} is no option of {scheduler}{nearest(name, takes)}; it takes {', '.join(takes)}")
         _check_value(key, value, known()["options"][name])
     chosen = [name for name in known()["exclusive"] if options.get(name)]
     if len(chosen) > 1:
@@ -48,14 +49,9 @@ def known() -> dict[str, Any]:
 def _check_value(key: str, value: Any, allowed: str | list[str]) -> None:
     if isinstance(allowed, list):
         if value not in allowed:
-            raise ValueError(f"{key} must be one of {', '.join(allowed)}; got {value!r}{_near(str(value), allowed)}")
+            raise ValueError(f"{key} must be one of {', '.join(allowed)}; got {value!r}{nearest(value, allowed)}")
         return
     kind = FAMILIAR[allowed]
     right = isinstance(value, int | float) if kind is float else isinstance(value, kind)
     if not right or (isinstance(value, bool) and kind is not bool):
         raise ValueError(f"{key} must be {SAID[allowed]}, got {value!r}")
-
-
-def _near(word: str, words: Any) -> str:
-    near = difflib.get_close_matches(word, list(words), n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
