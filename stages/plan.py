@@ -45,7 +45,7 @@ def needs(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, N
         "export": budget.export(found),
         "calibrate": budget.calibrate(found, collected, unet, *counts, base=base),
         "quantize": budget.quantize(
-            found, collected, min(settings.quantization.samples, samples), settings.quantization.scheme
+            found, collected, min(settings.quantization.samples, samples), settings.quantization
         ),
         "benchmark": budget.benchmark(found, asked, stored, pictures, steps, points),
     }

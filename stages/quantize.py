@@ -7,6 +7,7 @@ that the INT8 operations execute is shown by the benchmark.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +42,7 @@ def quantize(model: str, settings: Quantization, root: Path = Path(".")) -> dict
                 placing.link(source / name, folder / name)
         schemes.quantize_unet(source / UNET, folder / UNET, settings, samples or (), kept)
         facts = _facts(source / UNET, folder / UNET) | manifest.origin(before)
+        facts |= _searched(folder / UNET.with_name(schemes.TABLE))
         facts |= {"precision": settings.name, "scheme": settings.scheme, "samples": len(samples or ())}
         return manifest.write(folder, stage="quantize", inputs=inputs, settings=described, facts=facts)
 
@@ -52,10 +54,7 @@ def main(argv: list[str] | None = None) -> None:
         target = layout.ir(model, settings.name)
         with usage.recorded("quantize", model, need(model, settings), target, scheme=settings.scheme):
             facts = quantize(model, settings)["facts"]
-        print(
-            f"quantize {model}: UNet weights {facts['unet_fp16_mb']:.2f} -> {facts['unet_mb']:.2f} MB "
-            f"({facts['unet_size_ratio']:.3f} of FP16), {facts['operations']['fake_quantize']} FakeQuantize operations"
-        )
+        print(closing_line(model, facts))
 
 
 def need(model: str, settings: Quantization) -> budget.Need:
@@ -68,7 +67,7 @@ def need(model: str, settings: Quantization) -> budget.Need:
     recorded = manifest.read_whole(calibration, rerun=f"calibrate@{model}")["facts"]
     batch = len(next(shards.load_samples(calibration, 1))["sample"])
     asked = memory.Request(recorded["largest_px"], batch, "f32")
-    return budget.quantize(found, asked, min(settings.samples, recorded["samples"]), settings.scheme)
+    return budget.quantize(found, asked, min(settings.samples, recorded["samples"]), settings)
 
 
 class _Samples:
@@ -105,6 +104,30 @@ def _facts(before: Path, after: Path) -> dict:
         "unet_size_ratio": round(mb / float_mb, 4),
         "unet_graph_mb": anatomy.graph_mb(after),
     }
+
+
+def _searched(table: Path) -> dict:
+    """What a search came to; nothing where there was none."""
+    if not table.is_file():
+        return {"search": None}
+    found = json.loads(table.read_text(encoding="utf-8"))
+    return {"search": {name: value for name, value in found.items() if name != "units"}}
+
+
+def closing_line(model: str, facts: dict) -> str:
+    found = facts["search"]
+    line = (
+        f"quantize {model}: UNet weights {facts['unet_fp16_mb']:.2f} -> {facts['unet_mb']:.2f} MB "
+        f"({facts['unet_size_ratio']:.3f} of FP16), {facts['operations']['fake_quantize']} FakeQuantize operations"
+    )
+    if found is None:
+        return line
+    line += f"; search: {found['before_sqnr_db']} -> {found['sqnr_db']} dB, {100 * found['float_share']:.1f} % float"
+    if found["questions_left_out"]:
+        line += "; its time was up: quantization.search.minutes"
+    elif found["sqnr_db"] is not None and found["sqnr_db"] < found["asked_sqnr_db"]:
+        line += f" ({found['asked_sqnr_db']:g} dB asked, but no more float than {100 * found['max_float_share']:g} %)"
+    return line
 
 
 def _check_name(name: str) -> None:

@@ -51,9 +51,15 @@ def multiply_accumulates(model: ov.Model, inputs: dict[str, tuple[int, ...]]) ->
 
     FLOP = 2 x this. A 3x3 convolution from 4 to 8 channels on 16 x 16 positions: 16 * 16 * 8 * 4 * 9 = 73,728.
     """
+    return sum(macs_by_layer(model, inputs).values())
+
+
+def macs_by_layer(model: ov.Model, inputs: dict[str, tuple[int, ...]]) -> dict[str, int]:
+    """The same by name of the operation, in order of execution; those that multiply nothing are left out."""
     fixed = model.clone()
     fixed.reshape({name: list(shape) for name, shape in inputs.items()})
-    return sum(_macs(operation) for operation in fixed.get_ordered_ops())
+    found = {operation.get_friendly_name(): _macs(operation) for operation in fixed.get_ordered_ops()}
+    return {name: macs for name, macs in found.items() if macs}
 
 
 def stored(folder: Path) -> str:

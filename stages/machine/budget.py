@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stages.files import disk
 from stages.machine import description
@@ -26,6 +27,9 @@ from stages.machine.memory import (
 from stages.machine.sizes import Size, Sizes, total
 from stages.machine.speed import decode_s, step_s
 from stages.settings.schema import LATENT_PX
+
+if TYPE_CHECKING:
+    from stages.settings.schema import Quantization
 
 TOKENS, EMBEDDING = 77, 2048  # of what a UNet is given, at the most
 
@@ -83,18 +87,22 @@ def compress(sizes: Sizes) -> Need:
     return Need(known["process_gb"] + known["compress_gb"] * billions, 2 * billions, seconds)
 
 
-def quantize(sizes: Sizes, asked: Request, samples: int, scheme: str = "weights_first") -> Need:
-    """Weights first, then ranges of `samples` inputs in float32, with float convolutions; the notebooks' scheme takes
-    all at once."""
+def quantize(sizes: Sizes, asked: Request, samples: int, settings: Quantization) -> Need:
+    """Weights first, then ranges of `samples` inputs in float32, with float convolutions, and the search's questions;
+    the notebooks' scheme takes all at once."""
     exact, unet, known = replace(asked, floats="f32"), sizes["unet"], costs()
     billions = unet.parameters / 1e9
     linear, wide = unet.parameters - unet.convolution, FLOAT_BYTES[exact.floats]
     memory = known["process_gb"] + (linear + wide * unet.convolution) / 1e9 + part_gb("unet", Size(0, 0), exact)
-    if scheme == "notebook":
+    if settings.scheme == "notebook":
         memory = known["process_gb"] + known["notebook_gb"] * billions
     seconds = billions * (known["compress_s"] + known["insert_s"])
     seconds += samples * known["statistics"] * step_s(unet, exact)
-    return Need(memory, 2 * billions, known["process_s"] + seconds)
+    if settings.search is not None:
+        crops = Request(known["search_px"], known["search_points"], "f32")
+        seconds += min(60 * settings.search.minutes, known["search_questions"] * step_s(unet, crops))
+    copies = 1 if settings.search is None else 2  # one of them until the search is done
+    return Need(memory, 2 * copies * billions, known["process_s"] + seconds)
 
 
 def benchmark(sizes: Sizes, asked: Request, stored: tuple[str, ...], pictures: int, steps: int, points: int) -> Need:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -18,14 +19,15 @@ from typing import TYPE_CHECKING, Any
 from stages.files import manifest, placing
 from stages.ir import anatomy, runtime, saving, tracing
 from stages.machine import apart
-from stages.quantization import geglu, statistics
+from stages.quantization import geglu, probing, search, statistics
 from stages.settings.schema import EFFECTS, NEEDS_SAMPLES
 
 if TYPE_CHECKING:
     import openvino as ov
 
-    from stages.settings.schema import Quantization
+    from stages.settings.schema import Quantization, Search
 
+RANGES, TABLE = "ranges", "search.json"  # what a scheme keeps while it is unfinished; the table stays beside the UNet
 SMALLEST_GROUP = 16  # weights that share a scale: below, scales take a quarter of what four bits save
 Samples = Iterable[dict[str, Any]]  # UNet inputs by name; read more than once
 
@@ -55,7 +57,19 @@ def weights_first(source: Path, target: Path, settings: Quantization, samples: S
     """Weights to INT8, saved; then the activations of that small model: SDXL in 6 GB where one pass takes over 24."""
     weights = _weights_apart(source, settings, "weights", kept)
     patterns = settings.ignored_patterns
-    model = _quantize_activations(weights, settings, samples, patterns, kept, original=source)
+    if settings.search is None:
+        model = _quantize_activations(weights, settings, samples, patterns, kept, original=source)
+    else:
+        quantized = kept / "quantized"
+        if not quantized.is_dir():
+            with placing.whole(quantized) as partial:
+                every = _quantize_activations(weights, settings, samples, patterns, kept, original=source)
+                _save(every, partial / "unet.xml")
+                del every
+        found = _searched(quantized / "unet.xml", source, settings.search, samples, kept)
+        model = runtime.read(quantized / "unet.xml")
+        search.apply(model, runtime.read(source), statistics.channels(kept / RANGES), found)
+        placing.write_text(target.with_name(TABLE), json.dumps(found, indent=1) + "\n")
     geglu.split(model)
     _save(model, target)
 
@@ -90,6 +104,18 @@ SCHEMES: dict[str, Scheme] = {
     "notebook": notebook,
     "none": none,
 }
+
+
+def _searched(quantized: Path, source: Path, settings: Search, samples: Samples, kept: Path) -> dict[str, Any]:
+    """The table of a search, made by a process of its own unless it is there already."""
+    file = kept / TABLE
+    if not file.is_file():
+        sample = next(iter(samples))
+        macs = anatomy.macs_by_layer(runtime.read(source), {name: value.shape for name, value in sample.items()})
+        points = probing.points(samples, sum(macs.values()))
+        found = apart.run("searching", search.search, quantized, source, kept, settings, points, macs)
+        placing.write_text(file, json.dumps(found))
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def light_pipeline(source: Path, target: Path) -> Path:
@@ -216,7 +242,7 @@ def _quantize_activations(
         **({} if settings.smooth_quant else {"smooth_quant_alphas": off}),
     )
     before = runtime.read(original) if original else None
-    with statistics.lean(kept / "ranges", own, before) if kept else contextlib.nullcontext():
+    with statistics.lean(kept / RANGES, own, before) if kept else contextlib.nullcontext():
         return nncf.quantize(
             model,
             nncf.Dataset(samples),

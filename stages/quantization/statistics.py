@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,18 @@ if TYPE_CHECKING:
     import openvino as ov
 
 Outputs = dict[str, np.ndarray]  # by tensor name
+OWN = "channels"  # what the names of our own outputs begin with
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Extremes of a tensor over all samples, `low` and `high` by channel; `mean_low` and `mean_high`: of the whole
+    tensor, the mean of the samples'."""
+
+    low: np.ndarray
+    high: np.ndarray
+    mean_low: float
+    mean_high: float
 
 
 @contextmanager
@@ -58,22 +71,24 @@ class _Engine:
         path = self._kept / f"{next(self._numbers):05d}.safetensors"
         names = {lasting_name(name): name for name in self._names()}
         if not path.is_file():
-            found = self._run(sample)
+            found, channels = self._run(sample)
             if len(names) < len(found):  # reducers that cannot be told apart later
                 return found
-            _write(path, {lasting: found[name] for lasting, name in names.items()})
-        return {names[lasting]: value for lasting, value in _read(path).items()}
+            _write(path, {lasting: found[name] for lasting, name in names.items()} | channels)
+        return {names[lasting]: value for lasting, value in _read(path).items() if lasting in names}
 
     def _names(self) -> list[str]:
         return [name for port in self._model.outputs for name in port.get_names() if name not in self._own]
 
-    def _run(self, sample: dict[str, np.ndarray]) -> Outputs:
+    def _run(self, sample: dict[str, np.ndarray]) -> tuple[Outputs, Outputs]:
+        """What NNCF asked for, and the extremes of channels."""
         shapes = {name: list(value.shape) for name, value in sample.items()}
         if shapes != self._shapes:
             self._request, self._shapes = _compile(self._model, shapes), shapes
         found = self._request.infer(sample)
-        named = [(name, value) for port, value in found.items() for name in port.get_names()]
-        return {name: value for name, value in named if name not in self._own}
+        named = {name: value for port, value in found.items() for name in port.get_names() if name not in self._own}
+        channels = {name: value for name, value in named.items() if name.startswith(f"{OWN}/")}
+        return {name: value for name, value in named.items() if name not in channels}, channels
 
 
 def lasting_name(name: str) -> str:
@@ -88,10 +103,47 @@ def lasting_name(name: str) -> str:
 def _compile(model: ov.Model, shapes: dict[str, list[int]]) -> Any:
     import openvino as ov
 
-    ordered = ov.Model(early_first(model), model.get_parameters())
+    ordered = ov.Model(early_first(model, with_channels(model)), model.get_parameters())
     ordered.reshape(shapes)
     compiled = ov.Core().compile_model(ordered, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return compiled.create_infer_request()
+
+
+def with_channels(model: ov.Model) -> list[ov.Node]:
+    """The model's results, and two more for each tensor that is tapped: `channels/min/<name>`, `channels/max/<name>`,
+    one value per channel (the second axis of pictures, the last one of all else)."""
+    from openvino import opset13 as ops
+
+    results = list(model.get_results())
+    sources = {node.get_friendly_name(): node.output(0) for result in results if (node := _tapped(result)) is not None}
+    for name, output in sources.items():
+        rank = output.get_partial_shape().rank
+        if rank.is_dynamic or rank.get_length() < 2:
+            continue
+        kept = 1 if rank.get_length() == 4 else rank.get_length() - 1
+        others = ops.constant(np.array([axis for axis in range(rank.get_length()) if axis != kept]))
+        for kind, reduce in (("min", ops.reduce_min), ("max", ops.reduce_max)):
+            extreme = reduce(output, others, False)
+            extreme.output(0).set_names({f"{OWN}/{kind}/{name}"})
+            results.append(ops.result(extreme))
+    return results
+
+
+def channels(kept: Path) -> dict[str, Channels]:
+    """What samples left in `kept` (the folder that was given to `lean`), by the name of the tapped operation."""
+    found: dict[str, list[Outputs]] = {}
+    for path in sorted((kept / "pass-0").glob("*.safetensors")):
+        for key, value in _read(path).items():
+            if key.startswith(f"{OWN}/"):
+                _, kind, name = key.split("/", 2)
+                found.setdefault(name, []).append({kind: value})
+    return {name: _channels(entries) for name, entries in found.items()}
+
+
+def _channels(entries: list[Outputs]) -> Channels:
+    lows = np.stack([entry["min"] for entry in entries if "min" in entry])
+    highs = np.stack([entry["max"] for entry in entries if "max" in entry])
+    return Channels(lows.min(0), highs.max(0), float(lows.min(1).mean()), float(highs.max(1).mean()))
 
 
 def restore_convolutions(model: ov.Model, original: ov.Model) -> int:
@@ -111,18 +163,25 @@ def _is_convolution(node: ov.Node) -> bool:
     return node.get_type_name() == "Convolution"
 
 
-def early_first(model: ov.Model) -> list[ov.Node]:
-    """The model's results in the order in which what they tap is computed: OpenVINO works through them in turn."""
+def early_first(model: ov.Model, results: list[ov.Node] | None = None) -> list[ov.Node]:
+    """The model's results, or these, in the order in which what they tap is computed: OpenVINO's own."""
     position = {node.get_friendly_name(): number for number, node in enumerate(model.get_ordered_ops())}
 
-    def tapped(result: ov.Node) -> tuple[bool, int]:
-        node = result.input_value(0).get_node()
-        is_tap = node.get_type_name().startswith("Reduce")
-        while node.get_type_name().startswith("Reduce") or node.get_type_name() == "Abs":
-            node = node.input_value(0).get_node()
-        return not is_tap, position[node.get_friendly_name()]
+    def place(result: ov.Node) -> tuple[bool, int]:
+        node = _tapped(result)
+        return (True, 0) if node is None else (False, position[node.get_friendly_name()])
 
-    return sorted(model.get_results(), key=tapped)
+    return sorted(results or model.get_results(), key=place)
+
+
+def _tapped(result: ov.Node) -> ov.Node | None:
+    """The operation whose extremes a result gives; None for an output of the model itself."""
+    node = result.input_value(0).get_node()
+    if not node.get_type_name().startswith("Reduce"):
+        return None
+    while node.get_type_name().startswith("Reduce") or node.get_type_name() == "Abs":
+        node = node.input_value(0).get_node()
+    return node
 
 
 def _write(path: Path, outputs: Outputs) -> None:

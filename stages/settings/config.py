@@ -113,7 +113,7 @@ def _apply(params: dict[str, Any], override: str, declared: list[str]) -> None:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"{key}: {text!r} is not YAML") from error
-    if isinstance(node, dict) and not isinstance(value, dict):
+    if isinstance(node, dict) and not isinstance(value, dict) and not (value is None and parents):
         inside = ", ".join(f"{key}.{name}" for name in node)
         raise ValueError(f"{key} is a group: set {inside}, or compose another one by `dvc exp run -S {key}={text}`")
     parent[last] = value

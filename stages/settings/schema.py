@@ -29,11 +29,11 @@ class Range:
         return bounds if self.multiple_of == 1 else f"a multiple of {self.multiple_of}, {bounds}"
 
 
-LAYOUT = 2  # changes when settings of an earlier version are none of this one's any more
+LAYOUT = 3  # changes when settings of an earlier version are none of this one's any more
 LATENT_PX = 8  # pixels of a picture, a side, that one position of a latent stands for, in all of the family
 NEEDS_SAMPLES = ("weights_first", "hybrid", "notebook")  # schemes that quantize activations
 EFFECTS = {  # what has an effect in each scheme; anything else must be at rest
-    "weights_first": ("samples", "weights", "ignored_patterns", "ignored_types", "ranges"),
+    "weights_first": ("samples", "weights", "ignored_patterns", "ignored_types", "ranges", "search"),
     "weights_only": ("weights", "group_size", "ratio", "ignored_patterns", "ignored_types"),
     "hybrid": ("samples", "weights", "ignored_patterns", "ignored_types", "ranges"),
     "notebook": ("samples", "ignored_patterns", "ignored_types", "ranges", "smooth_quant", "bias_correction"),
@@ -47,6 +47,7 @@ AT_REST = {
     "ignored_patterns": [],
     "ignored_types": [],
     "ranges": None,
+    "search": None,
     "smooth_quant": False,
     "bias_correction": False,
 }
@@ -165,6 +166,15 @@ class Calibration(Part):
 
 
 @dataclass(repr=False)
+class Search(Part):
+    """Which way each layer's activations are quantized, by what it costs the noise prediction."""
+
+    min_sqnr_db: Annotated[float, Range(0, 100)]
+    max_float_share: Annotated[float, Range(0, 1)]
+    minutes: Annotated[float, Range(0, 10_000, above=True)]
+
+
+@dataclass(repr=False)
 class Quantization(Part):
     name: str
     scheme: Literal["weights_first", "weights_only", "hybrid", "notebook", "none"]
@@ -175,6 +185,7 @@ class Quantization(Part):
     ignored_patterns: list[str]
     ignored_types: list[str]
     ranges: Literal["minmax", "mean_minmax", "median_minmax"] | None
+    search: Search | None
     smooth_quant: bool
     bias_correction: bool
 

@@ -16,6 +16,7 @@ from stages import plan
 from stages.machine import budget, description, memory, sizes, speed, usage, watcher
 from stages.machine.budget import Need
 from stages.machine.memory import FP16, INT8, INT8_WEIGHTS, Request
+from tests.quantization.test_schemes import settings as quantization
 from tests.tiny_ir import CPU, part, sampler, tiny_int8, tiny_ir
 
 MEASURED_GB = [  # anonymous memory of one UNet at 512 pixels and batch 2, after two runs, 2 cores with AMX
@@ -59,7 +60,9 @@ def test_memory_of_an_export_is_foretold(name: str, measured_gb: float) -> None:
 @pytest.mark.parametrize(("name", "measured_gb"), QUANTIZED_GB)
 def test_memory_of_quantizing_is_foretold(name: str, measured_gb: float) -> None:
     asked = Request(512, 2, "f32")
-    assert budget.quantize(sizes.of_architecture(name), asked, 8).memory_gb == pytest.approx(measured_gb, rel=0.1)
+    assert budget.quantize(
+        sizes.of_architecture(name), asked, 8, quantization("weights_first")
+    ).memory_gb == pytest.approx(measured_gb, rel=0.1)
 
 
 def test_tiles_bound_what_decoding_takes() -> None:

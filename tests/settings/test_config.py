@@ -305,8 +305,8 @@ def test_a_params_file_that_was_spoilt_is_named_with_its_cure(params: Path) -> N
 
 
 def test_settings_of_another_version_are_refused(params: Path) -> None:
-    params.write_text(params.read_text().replace("layout: 2", "layout: 1"))
-    with pytest.raises(ValueError, match=r"params.yaml: layout must be 2, got 1.*`make params`"):
+    params.write_text(params.read_text().replace("layout: 3", "layout: 2"))
+    with pytest.raises(ValueError, match=r"params.yaml: layout must be 3, got 2.*`make params`"):
         config.load(("prompts",), None, [], params)
 
 

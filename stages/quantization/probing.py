@@ -1,0 +1,177 @@
+"""What each unit of a quantized graph costs in fidelity, measured without compiling a model for every question.
+
+Consumes a quantized graph and UNet inputs; compiles once a model in which every quantizer is arithmetic with runtime
+parameters: its range, scales by channel or by token, or nothing at all, chosen by an input. Any choice is then one
+evaluation. Reports the noise of a choice against the same model without quantizers, by quarter of the schedule.
+Source of the arithmetic: OpenVINO's specification of FakeQuantize.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stages.quantization import units
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+    from stages.quantization.units import Unit
+
+QUARTER = 250  # timesteps of the 1000 that noise is added in
+COLUMNS = ("low", "step", "on", "smooth", "token")  # of one unit's row: its range, and switches from 0 to 1
+SIDE = 16  # latent positions, a side, of a crop that noise is measured on: a sixty-fourth of SDXL's work
+POINTS = 8  # crops in all, at least
+WORK = 2e9  # multiply-accumulates of one evaluation that are cheap anywhere: small models are asked at more points
+MOST_POINTS = 48
+
+
+class Probe:
+    """`noise(rows)`: by quarter of the schedule, noise energy in relation to the signal's, for a row for each unit."""
+
+    def __init__(
+        self, model: ov.Model, found: list[Unit], scales: dict[str, np.ndarray], points: dict[str, np.ndarray]
+    ):
+        import openvino as ov
+
+        self._inputs, self.off = points, np.zeros((len(found), len(COLUMNS)), np.float32)
+        self.off[:, 1] = 1
+        _make_switchable(model, found, scales)
+        how = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
+        self._request = ov.Core().compile_model(model, "CPU", how).create_infer_request()
+        self._quarters = np.minimum(points["timestep"] // QUARTER, 3).astype(int)
+        self.reference = self._predict(self.off)
+
+    def noise(self, rows: np.ndarray) -> np.ndarray:
+        return noise_to_signal(self.reference, self._predict(rows), self._quarters)
+
+    def _predict(self, rows: np.ndarray) -> np.ndarray:
+        return self._request.infer(self._inputs | {"units": rows})[0].astype(np.float64)
+
+
+def noise_to_signal(reference: np.ndarray, found: np.ndarray, quarters: np.ndarray) -> np.ndarray:
+    """Energy of the difference over that of the reference, one value for each quarter of the schedule that has points.
+
+    Its mean is what a search lessens: every quarter weighs the same, whatever its signal.
+    """
+    axes = tuple(range(1, reference.ndim))
+    noise, signal = ((reference - found) ** 2).sum(axes), (reference**2).sum(axes)
+    present = sorted(set(quarters.tolist()))
+    return np.array([noise[quarters == one].sum() / signal[quarters == one].sum() for one in present])
+
+
+def row(low: float, high: float, *, smooth: bool = False, token: bool = False) -> np.ndarray:
+    """A unit's row: quantized from `low` to `high`, of what is left after scaling by channel where `smooth`; by `token`
+    the range is each token's own."""
+    low, high = units.through_zero(low, high)
+    return np.array([low, (high - low) / (units.LEVELS - 1), 1, smooth, token], np.float32)
+
+
+def points(samples: Iterable[dict[str, np.ndarray]], macs: int, count: int | None = None) -> dict[str, np.ndarray]:
+    """One batch of crops, as many from each quarter of the schedule, its ends among them; `macs`: of a whole sample's
+    forward.
+
+    Conditional and unconditional rows take turns, crops are the middle. Samples are gone through twice.
+    """
+    timesteps = [float(np.ravel(sample["timestep"])[0]) for sample in samples]
+    first = next(iter(samples))
+    count = count or how_many(macs * _share(first))
+    chosen = set(_stratified(timesteps, count))
+    crops = [_crop(sample, number) for number, sample in enumerate(samples) if number in chosen]
+    shapes = Counter(crop["sample"].shape for crop in crops)
+    usual = shapes.most_common(1)[0][0]  # other sizes of calibration cannot stand in one batch
+    crops = [crop for crop in crops if crop["sample"].shape == usual]
+    return {name: np.concatenate([crop[name] for crop in crops]) for name in first}
+
+
+def how_many(macs: float) -> int:
+    """Points of so many multiply-accumulates each."""
+    return int(min(MOST_POINTS, max(POINTS, WORK // max(macs, 1))))
+
+
+def _share(sample: dict[str, np.ndarray]) -> float:
+    """What part of a sample's work one of its crops is: fewer rows, fewer positions."""
+    rows, _, height, width = sample["sample"].shape
+    return min(1.0, SIDE / height) * min(1.0, SIDE / width) / rows
+
+
+def _stratified(timesteps: list[float], count: int) -> list[int]:
+    """Positions of `count` timesteps, as many of each quarter, evenly spread from its lowest to its highest one.
+
+    >>> _stratified([999.0, 1.0, 600.0, 240.0, 120.0], 4)
+    [0, 1, 2, 3]
+    """
+    order = sorted(range(len(timesteps)), key=lambda number: timesteps[number])
+    quarters: dict[int, list[int]] = {}
+    for number in order:
+        quarters.setdefault(min(int(timesteps[number] // QUARTER), 3), []).append(number)
+    chosen: set[int] = set()
+    for mine in quarters.values():
+        wanted = min(len(mine), max(1, count // len(quarters)))
+        chosen.update(mine[place] for place in np.linspace(0, len(mine) - 1, wanted).round().astype(int))
+    return sorted(chosen)
+
+
+def _crop(sample: dict[str, np.ndarray], number: int) -> dict[str, np.ndarray]:
+    latent = sample["sample"]
+    line = number % len(latent)
+    top, left = (max(0, (side - SIDE) // 2) for side in latent.shape[2:])
+    cut = {name: value[line : line + 1] for name, value in sample.items() if value.ndim}
+    cut["sample"] = latent[line : line + 1, :, top : top + SIDE, left : left + SIDE]
+    return cut | {"timestep": np.ravel(sample["timestep"])[:1].astype(np.float32)}
+
+
+def _make_switchable(model: ov.Model, found: list[Unit], scales: dict[str, np.ndarray]) -> None:
+    """Put arithmetic in the place of every quantizer; `scales`: by unit's name, where it can be scaled by channel."""
+    from openvino import opset13 as ops
+
+    table = ops.parameter([len(found), len(COLUMNS)], np.float32, name="units")
+    table.output(0).set_names({"units"})
+    nodes = units.named(model)
+    for number, unit in enumerate(found):
+        line = ops.gather(table, ops.constant(np.array([number])), ops.constant(0))
+        values = [ops.slice(line, [c], [c + 1], [1], [1]) for c in range(len(COLUMNS))]
+        values = [ops.reshape(value, ops.constant(np.array([1])), False) for value in values]
+        for name in unit.quantizers:
+            quantizer = nodes[name]
+            targets = list(quantizer.output(0).get_target_inputs())
+            result = _arithmetic(quantizer.input_value(0), unit, values, scales.get(unit.name))
+            for target in targets:
+                target.replace_source_output(result.output(0))
+    model.add_parameters([table])
+    model.validate_nodes_and_infer_types()
+
+
+def _arithmetic(x: ov.Output, unit: Unit, values: list[Any], scale: np.ndarray | None) -> Any:
+    """x, and where it is switched on its quantized self: f (low + step round((x / f - low) / step))."""
+    from openvino import opset13 as ops
+
+    low, step, on, smooth, token = values
+    one = ops.constant(np.float32(1))
+    if unit.direct == "MatMul":  # the switch picks between the range given and each token's own
+        greatest = ops.reduce_max(ops.abs(x), ops.constant(np.array([-1])), True)
+        own = ops.divide(ops.maximum(greatest, ops.constant(np.float32(units.TINY))), ops.constant(np.float32(127)))
+        step = ops.add(ops.multiply(step, ops.subtract(one, token)), ops.multiply(token, own))
+        low = ops.subtract(
+            ops.multiply(low, ops.subtract(one, token)),
+            ops.multiply(ops.multiply(token, own), ops.constant(np.float32(127))),
+        )
+    if scale is None:
+        result = _rounded(x, low, step)
+    else:
+        shape = [1] * x.get_partial_shape().rank.get_length()
+        shape[units.channel_axis(unit)] = -1
+        beyond = ops.constant((scale - 1).reshape(shape).astype(np.float32))
+        factor = ops.add(one, ops.multiply(smooth, beyond))
+        result = ops.multiply(_rounded(ops.divide(x, factor), low, step), factor)
+    return ops.add(x, ops.multiply(on, ops.subtract(result, x)))
+
+
+def _rounded(x: Any, low: Any, step: Any) -> Any:
+    from openvino import opset13 as ops
+
+    place = ops.round(ops.divide(ops.subtract(x, low), step), "half_to_even")
+    return ops.add(ops.multiply(ops.clamp(place, 0.0, float(units.LEVELS - 1)), step), low)

@@ -1,0 +1,300 @@
+"""Which way each layer's activations are quantized, found by what it costs the noise prediction.
+
+Consumes a quantized graph (weights compressed, a quantizer before every layer), the float one it was made of, extremes
+of channels and UNet inputs; produces a table: for every unit (stages.quantization.units) what was chosen, its noise and
+its work. Every answer is kept in a file as it comes, so that a killed search goes on. Knows no layer by name.
+
+How it goes: (1) the noise of each unit alone, quiet groups of units not being looked into; (2) for the
+noisy units, other ranges, scales by channel and scales by token; (3) the best of these for each, and float for those
+that gain most for the work given away, until the whole is quiet enough. Noises of units add up, as they are independent
+of each other; the choice is measured as a whole before it is returned.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stages.ir import runtime
+from stages.quantization import probing, statistics, units
+from stages.quantization.units import Unit
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+    from stages.settings.schema import Search
+
+STATIC, MEAN, SMOOTH, TOKEN, FLOAT = "int8", "mean", "smooth", "token", "float"
+CLIPS = (0.8, 0.6)  # of the widest range
+ALPHA = 0.5  # of SmoothQuant: how much of a channel's outliers moves into the weights
+QUIET = 0.25  # share of the allowed noise that is not looked into
+WORTH_SCALED = 0.8  # of the plain quantizer's noise: what scales by channel must stay below
+WORTH_NARROW = 0.5  # and a narrower range, in no quarter of the schedule above it: other prompts may be louder
+WORTH_TOKEN = 0.5  # of any other's: a scale by token costs two passes over its tensor
+OVERHEAD = 5e-4  # of all work: what a float layer costs beside its own
+ROUNDS = 3  # choices that are measured, each asked for more where the last one stayed below what was asked
+
+
+@dataclass
+class Answers:
+    """Noise by question, in a file that grows by a line each: `[question, [noise by quarter]]`."""
+
+    file: Path
+    probe: probing.Probe
+    deadline: float
+    tick: Callable[[], Any] = lambda: None
+    known: dict[str, list[float]] = field(default_factory=dict)
+    left_out: int = 0
+
+    def __post_init__(self) -> None:
+        for line in self.file.read_text().splitlines() if self.file.is_file() else ():
+            try:
+                question, noise = json.loads(line)
+            except ValueError:  # the line that a killed run was writing
+                continue
+            self.known[question] = noise
+
+    def noise(self, question: str, rows: np.ndarray) -> np.ndarray | None:
+        """None once the time is up, but for what is known."""
+        if question not in self.known:
+            if time.monotonic() > self.deadline:
+                self.left_out += 1
+                return None
+            self.known[question] = [float(value) for value in self.probe.noise(rows)]
+            with self.file.open("a") as file:
+                file.write(json.dumps([question, self.known[question]]) + "\n")
+        self.tick()
+        return np.array(self.known[question])
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Units, what each way to quantize them is as a row of the probe, and the scales by channel."""
+
+    units: list[Unit]
+    ways: list[dict[str, np.ndarray]]
+    scales: dict[str, np.ndarray]
+    macs: int
+
+    def rows(self, off: np.ndarray, chosen: dict[int, str]) -> np.ndarray:
+        rows = off.copy()
+        for number, way in chosen.items():
+            if way != FLOAT:
+                rows[number] = self.ways[number][way]
+        return rows
+
+
+def search(
+    quantized: Path, original: Path, kept: Path, settings: Search, points: dict[str, np.ndarray], macs: dict[str, int]
+) -> dict[str, Any]:
+    """The table of choices for the IR `quantized`; `kept`: the folder with the ranges, where answers are kept too.
+
+    `points`: a batch of UNet inputs; `macs`: multiply-accumulates by layer of a whole forward.
+    """
+    from tqdm import tqdm
+
+    model, before = runtime.read(quantized), runtime.read(original)
+    subject = describe(model, before, statistics.channels(kept / "ranges"), macs)
+    statistics.restore_convolutions(model, before)
+    probe = probing.Probe(model, subject.units, subject.scales, points)
+    deadline = time.monotonic() + 60 * settings.minutes
+    with tqdm(desc="search", unit="choice", disable=None, leave=False) as bar:
+        answers = Answers(kept / "answers.jsonl", probe, deadline, bar.update)
+        return choose(subject, answers, settings)
+
+
+def choose(subject: Subject, answers: Answers, settings: Search) -> dict[str, Any]:
+    off, everything = answers.probe.off, range(len(subject.units))
+    allowed = 10 ** (-settings.min_sqnr_db / 10)
+    plain = answers.noise("all:int8", subject.rows(off, dict.fromkeys(everything, STATIC)))
+    alone = noises_alone(subject, answers, allowed)
+    measured = {number: {STATIC: noise} for number, noise in alone.items()}
+    for number in noisy(alone, QUIET * allowed):
+        for way in subject.ways[number]:
+            if narrower(way) and not promising(measured[number]):
+                continue
+            noise = answers.noise(f"{subject.units[number].name}:{way}", subject.rows(off, {number: way}))
+            if noise is not None:
+                measured[number][way] = noise
+    asked, chosen, found = allowed, {}, plain
+    for turn in range(ROUNDS):
+        chosen = cheapest(subject, measured, asked, settings.max_float_share)
+        rows = subject.rows(off, dict.fromkeys(everything, STATIC) | chosen)
+        rows[[number for number, way in chosen.items() if way == FLOAT]] = off[0]
+        noise = answers.noise(f"all:{turn}:{json.dumps(sorted(chosen.items()))}", rows)
+        found = found if noise is None else noise
+        if noise is None or noise.mean() <= allowed:
+            break
+        asked *= min(0.95, allowed / float(noise.mean()))
+    return table(subject, measured, chosen, plain, found, answers.left_out, settings)
+
+
+def noises_alone(subject: Subject, answers: Answers, allowed: float) -> dict[int, np.ndarray]:
+    """Noise of single units by number, as far as they are in groups that are not quiet."""
+    count, found = len(subject.units), {}
+    todo = [range(count)]
+    while todo:
+        group = todo.pop()
+        chosen = dict.fromkeys(group, STATIC)
+        name = f"{subject.units[group[0]].name}:{STATIC}" if len(group) == 1 else f"{group[0]}-{group[-1]}:{STATIC}"
+        noise = answers.noise(name, subject.rows(answers.probe.off, chosen))
+        if noise is None:
+            continue
+        if len(group) == 1:
+            found[group[0]] = noise
+        elif noise.mean() > QUIET * allowed * len(group) / count:
+            todo += [group[: len(group) // 2], group[len(group) // 2 :]]
+    return found
+
+
+def noisy(alone: dict[int, np.ndarray], quiet: float) -> list[int]:
+    """The loudest units first, until those that are left make no more noise than `quiet` together."""
+    order = sorted(alone, key=lambda number: -alone[number].mean())
+    left = sum(noise.mean() for noise in alone.values())
+    for place, number in enumerate(order):
+        if left <= quiet:
+            return order[:place]
+        left -= alone[number].mean()
+    return order
+
+
+def promising(ways: dict[str, np.ndarray]) -> bool:
+    """Whether a narrower range is worth a question: the widest of them, once asked, must have been better than none."""
+    tried = [noise.mean() for way, noise in ways.items() if narrower(way)]
+    return not tried or min(tried) < ways[STATIC].mean()
+
+
+def narrower(way: str) -> bool:
+    return way not in (STATIC, SMOOTH, TOKEN, FLOAT)
+
+
+def best(ways: dict[str, np.ndarray]) -> str:
+    """The way to quantize with the least noise, where a change is worth its cost and its risk."""
+    plain = ways[STATIC]
+    usable = {STATIC: plain.mean()}
+    for way, noise in ways.items():
+        narrow = narrower(way)
+        worth = WORTH_NARROW if narrow else WORTH_SCALED
+        if way != TOKEN and noise.mean() < worth * plain.mean() and not (narrow and (noise > plain).any()):
+            usable[way] = noise.mean()
+    least = min(usable, key=lambda way: usable[way])
+    token = ways[TOKEN].mean() if TOKEN in ways else math.inf
+    return TOKEN if token < WORTH_TOKEN * usable[least] else least
+
+
+def cheapest(
+    subject: Subject, measured: dict[int, dict[str, np.ndarray]], allowed: float, max_float_share: float
+) -> dict[int, str]:
+    """The best way for each unit, then float where it gains most for its work, until the noise is `allowed`."""
+    chosen = {number: best(ways) for number, ways in measured.items()}
+    noise = {number: measured[number][way].mean() for number, way in chosen.items()}
+    share = {number: subject.units[number].macs / subject.macs for number in measured}
+    given = 0.0
+    for number in sorted(noise, key=lambda number: -noise[number] / (share[number] + OVERHEAD)):
+        if sum(noise.values()) <= allowed:
+            break
+        if given + share[number] <= max_float_share:
+            given += share[number]
+            chosen[number], noise[number] = FLOAT, 0.0
+    return chosen
+
+
+def describe(
+    model: ov.Model, before: ov.Model, channels: dict[str, statistics.Channels], macs: dict[str, int]
+) -> Subject:
+    found, nodes, floats = units.find(model, macs), units.named(model), units.named(before)
+    ways, scales = [], {}
+    for unit in found:
+        quantizer = nodes[unit.quantizers[0]]
+        low, high = (float(np.ravel(quantizer.input_value(port).get_node().data)[0]) for port in (1, 2))
+        rows = {STATIC: probing.row(low, high)}
+        rows |= {clip(share): probing.row(share * low, share * high) for share in CLIPS}
+        seen = channels.get(quantizer.input_value(0).get_node().get_friendly_name())
+        if seen is not None:
+            rows[MEAN] = probing.row(seen.mean_low, seen.mean_high)
+        if seen is not None and unit.direct and all(name in floats for name in unit.layers):
+            scale = scales[unit.name] = smoothing(seen, [units.weights_of(floats[name]) for name in unit.layers])
+            rows[SMOOTH] = probing.row(float((seen.low / scale).min()), float((seen.high / scale).max()), smooth=True)
+        if unit.direct == "MatMul":
+            rows[TOKEN] = probing.row(-1, 1, token=True)
+        ways.append(rows)
+    return Subject(found, ways, scales, sum(macs.values()) or 1)
+
+
+def smoothing(seen: statistics.Channels, weights: list[np.ndarray]) -> np.ndarray:
+    """A scale for each input channel: the square root of its greatest activation over its greatest weight."""
+    greatest = np.maximum(np.abs(seen.low), np.abs(seen.high)).astype(np.float64)
+    others = [np.abs(one).max(axis=(0, *range(2, one.ndim))) for one in weights]
+    heaviest = np.max(others, axis=0).astype(np.float64)
+    usable = (greatest > 0) & (heaviest > 0)
+    scale = np.ones_like(greatest)
+    scale[usable] = greatest[usable] ** ALPHA / heaviest[usable] ** (1 - ALPHA)
+    scale[usable] /= np.exp(np.log(scale[usable]).mean()) if usable.any() else 1.0
+    return scale.astype(np.float16).clip(1e-3, 1e3).astype(np.float32)
+
+
+def clip(share: float) -> str:
+    return f"clip {share:g}"
+
+
+def table(
+    subject: Subject,
+    measured: dict[int, dict[str, np.ndarray]],
+    chosen: dict[int, str],
+    plain: np.ndarray,
+    found: np.ndarray,
+    left_out: int,
+    settings: Search,
+) -> dict[str, Any]:
+    rows = [
+        {
+            "unit": unit.name,
+            "layers": len(unit.layers),
+            "macs_share": round(unit.macs / subject.macs, 6),
+            "choice": chosen.get(number, STATIC),
+            "sqnr_db": {way: decibels(noise.mean()) for way, noise in measured.get(number, {}).items()},
+        }
+        for number, unit in enumerate(subject.units)
+    ]
+    floats = sum(row["macs_share"] for row in rows if row["choice"] == FLOAT)
+    return {
+        "asked_sqnr_db": settings.min_sqnr_db,
+        "max_float_share": settings.max_float_share,
+        "before_sqnr_db": decibels(plain.mean()),
+        "sqnr_db": decibels(found.mean()),
+        "sqnr_by_quarter": [decibels(value) for value in found],
+        "float_share": round(floats, 4),
+        "questions_left_out": left_out,
+        "units": rows,
+    }
+
+
+def decibels(noise: float) -> float | None:
+    """Of noise in relation to the signal; None for none at all."""
+    return round(-10 * math.log10(noise), 2) if noise > 0 else None
+
+
+def apply(model: ov.Model, original: ov.Model, channels: dict[str, statistics.Channels], found: dict[str, Any]) -> None:
+    """Change the quantized `model` as a table says."""
+    subject = describe(model, original, channels, {})
+    choices = {row["unit"]: row["choice"] for row in found["units"]}
+    nodes, floats = units.named(model), units.named(original)
+    for unit, ways in zip(subject.units, subject.ways, strict=True):
+        way = choices[unit.name]
+        if way == FLOAT:
+            units.bypass(nodes, unit, floats)
+        elif way == TOKEN:
+            units.by_token(nodes, unit)
+        elif way != STATIC:
+            low, step = (float(value) for value in ways[way][:2])
+            if way == SMOOTH:
+                units.smooth(nodes, unit, subject.scales[unit.name], floats)
+            units.set_range(nodes, unit, low, low + step * (units.LEVELS - 1))
+    model.validate_nodes_and_infer_types()

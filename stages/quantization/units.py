@@ -1,0 +1,203 @@
+"""Units of a quantized graph: quantizers that stand and fall together, and the layers that they feed.
+
+Consumes a model in which NNCF has placed FakeQuantize operations; produces its units in order of execution, and changes
+one in place: another range, scales by channel folded into the weights, a scale by token, or no quantizer at all. Knows
+no layer by name, and decides nothing: stages.quantization.search does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+MOVERS = ("Transpose", "Reshape", "Interpolate", "Concat")  # they move what is quantized, and no more
+LAYERS = ("MatMul", "Convolution", "ScaledDotProductAttention")
+LEVELS = 256
+TOKEN_LEVELS = 255  # -127 ... 127: symmetric, as a scale by token asks for
+TINY = 1e-6  # the least greatest value of a token: one of all zeros stays zeros
+
+
+@dataclass(frozen=True)
+class Unit:
+    """`direct`: the type of its layers if its one quantizer stands right before each of them, else None."""
+
+    quantizers: tuple[str, ...]
+    layers: tuple[str, ...]
+    macs: int
+    direct: str | None
+
+    @property
+    def name(self) -> str:
+        """Of its first layer: layers keep their names from one run to the next."""
+        return self.layers[0] if self.layers else self.quantizers[0]
+
+
+def find(model: ov.Model, macs: dict[str, int]) -> list[Unit]:
+    """The model's units, those that feed one layer together being one; `macs`: multiply-accumulates by layer's name."""
+    order = model.get_ordered_ops()
+    position = {node.get_friendly_name(): number for number, node in enumerate(order)}
+    groups: list[tuple[set[str], set[str]]] = []  # quantizers, and the layers and quantizers that these feed
+    for node in (node for node in order if node.get_type_name() == "FakeQuantize"):
+        reached = {target.get_friendly_name() for target in _fed(node)} | {node.get_friendly_name()}
+        mine = [group for group in groups if group[1] & reached]
+        groups = [group for group in groups if group not in mine]
+        groups.append((_joined(mine, 0, {node.get_friendly_name()}), _joined(mine, 1, reached)))
+    nodes = {node.get_friendly_name(): node for node in order}
+    units = [_unit(*(sorted(part, key=position.__getitem__) for part in group), nodes, macs) for group in groups]
+    return sorted(units, key=lambda unit: position[unit.quantizers[0]])
+
+
+def bypass(nodes: dict[str, ov.Node], unit: Unit, original: dict[str, ov.Node]) -> None:
+    """No quantizer: the layers compute in float, with the weights that they have in `original`."""
+    for name in unit.quantizers:
+        quantizer = nodes[name]
+        for target in list(quantizer.output(0).get_target_inputs()):
+            target.replace_source_output(quantizer.input_value(0))
+    for name in unit.layers:
+        if nodes[name].get_input_size() == 2 and name in original:
+            nodes[name].input(1).replace_source_output(original[name].input_value(1))
+
+
+def set_range(nodes: dict[str, ov.Node], unit: Unit, low: float, high: float) -> None:
+    """All values from `low` to `high` in LEVELS steps, zero being one of them."""
+    from openvino import opset13 as ops
+
+    low, high = through_zero(low, high)
+    for name in unit.quantizers:
+        quantizer = nodes[name]
+        shape = [1] * quantizer.output(0).get_partial_shape().rank.get_length()
+        for port, value in zip((1, 2, 3, 4), (low, high, low, high), strict=True):
+            constant = ops.constant(np.full(shape, value, np.float32))
+            constant.set_friendly_name(f"{name}/range_{port}")
+            quantizer.input(port).replace_source_output(constant.output(0))
+
+
+def smooth(nodes: dict[str, ov.Node], unit: Unit, scale: np.ndarray, original: dict[str, ov.Node]) -> None:
+    """Divide each channel by its scale before the quantizer, and multiply the weights: the same function.
+
+    Source: Xiao et al., SmoothQuant, ICML 2023, equation 3. The quantizer's range must be set anew.
+    """
+    from openvino import opset13 as ops
+
+    quantizer, axis = nodes[unit.quantizers[0]], channel_axis(unit)
+    source = quantizer.input_value(0)
+    factor = (1 / scale).reshape(_along(axis, source.get_partial_shape().rank.get_length()))
+    divided = ops.multiply(source, ops.constant(factor.astype(np.float32)), name=f"{unit.quantizers[0]}/smoothed")
+    quantizer.input(0).replace_source_output(divided.output(0))
+    for name in unit.layers:
+        _scale_weights(nodes[name], original[name], scale)
+
+
+def by_token(nodes: dict[str, ov.Node], unit: Unit) -> None:
+    """A scale for each token, its greatest absolute value, found while the model runs; products are scaled back.
+
+    Source: LLM.int8() (Dettmers et al., NeurIPS 2022), vector-wise quantization of the left operand.
+    """
+    from openvino import opset13 as ops
+
+    quantizer = nodes[unit.quantizers[0]]
+    source = quantizer.input_value(0)
+    greatest = ops.reduce_max(ops.abs(source), ops.constant(np.array([-1])), True)
+    greatest = ops.maximum(greatest, ops.constant(np.float32(TINY)), name=f"{unit.quantizers[0]}/by_token")
+    ends = [ops.constant(np.float32(value)) for value in (-1, 1, -1, 1)]
+    whole = ops.fake_quantize(ops.divide(source, greatest), *ends, TOKEN_LEVELS, name=f"{unit.quantizers[0]}/token")
+    for name in unit.layers:
+        layer = nodes[name]
+        targets = list(layer.output(0).get_target_inputs())
+        layer.input(0).replace_source_output(whole.output(0))
+        scaled = ops.multiply(layer.output(0), greatest, name=f"{name}/by_token")
+        for target in targets:
+            target.replace_source_output(scaled.output(0))
+
+
+def through_zero(low: float, high: float) -> tuple[float, float]:
+    """The range, widened and shifted by less than a step, so that zero is one of its LEVELS values: padding is zeros.
+
+    >>> through_zero(-1.0, 254.0), through_zero(3.0, 10.0)
+    ((-1.0, 254.0), (0.0, 10.0))
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    if low == 0.0 or high == 0.0:
+        return low, high if high > low else low + TINY
+    step = (high - low) / (LEVELS - 1)
+    below = round(-low / step)
+    step = max(-low / max(below, 1), high / max(LEVELS - 1 - below, 1))
+    return -step * below, step * (LEVELS - 1 - below)
+
+
+def channel_axis(unit: Unit) -> int:
+    return 1 if unit.direct == "Convolution" else -1
+
+
+def named(model: ov.Model) -> dict[str, ov.Node]:
+    return {node.get_friendly_name(): node for node in model.get_ops()}
+
+
+def weights_of(layer: ov.Node) -> np.ndarray:
+    """A float layer's weights (out, in, ...) in float32, from the constant behind its conversions."""
+    node = layer.input_value(1).get_node()
+    while node.get_type_name() == "Convert":
+        node = node.input_value(0).get_node()
+    assert node.get_type_name() == "Constant", f"the weights of {layer.get_friendly_name()} are no constant"
+    return node.data.astype(np.float32)
+
+
+def _scale_weights(layer: ov.Node, before: ov.Node, scale: np.ndarray) -> None:
+    """INT8 weights anew out of the float ones times the scale of each input channel; the graph around them stays."""
+    from openvino import opset13 as ops
+
+    weights = weights_of(before)
+    weights = weights * scale.reshape(_along(1, weights.ndim)).astype(np.float32)
+    rows = np.abs(weights).max(axis=tuple(range(1, weights.ndim)), keepdims=True)
+    step = np.maximum(rows, np.finfo(np.float16).tiny) / 127
+    integers, factor = _decompressed(layer.input_value(1).get_node())
+    step = step.astype(factor.data.dtype).astype(np.float32)  # as it will be stored
+    values = np.clip(np.round(weights / np.maximum(step, TINY * TINY)), -127, 127).astype(np.int8)
+    for old, data in ((integers, values), (factor, step.astype(factor.data.dtype))):
+        new = ops.constant(data.reshape(old.data.shape))
+        new.set_friendly_name(old.get_friendly_name())
+        old.output(0).replace(new.output(0))
+
+
+def _decompressed(node: ov.Node) -> tuple[ov.Node, ov.Node]:
+    """The constants of Multiply(Convert(integers), factor), behind conversions and reshapes."""
+    while node.get_type_name() in ("Convert", "Reshape"):
+        node = node.input_value(0).get_node()
+    assert node.get_type_name() == "Multiply", f"{node.get_friendly_name()} holds no compressed weights"
+    integers, factor = (node.input_value(port).get_node() for port in (0, 1))
+    while integers.get_type_name() == "Convert":
+        integers = integers.input_value(0).get_node()
+    return integers, factor
+
+
+def _along(axis: int, rank: int) -> list[int]:
+    """A shape that is -1 along one axis and 1 along all others."""
+    return [-1 if number == axis % rank else 1 for number in range(rank)]
+
+
+def _fed(node: ov.Node) -> list[ov.Node]:
+    """Layers and quantizers that a value reaches through what only moves it."""
+    found = []
+    for target in (port.get_node() for port in node.output(0).get_target_inputs()):
+        kind = target.get_type_name()
+        found += [target] if kind in (*LAYERS, "FakeQuantize") else _fed(target) if kind in MOVERS else []
+    return found
+
+
+def _joined(groups: list[tuple[set[str], set[str]]], part: int, more: set[str]) -> set[str]:
+    return more.union(*(group[part] for group in groups))
+
+
+def _unit(quantizers: list[str], reached: list[str], nodes: dict[str, Any], macs: dict[str, int]) -> Unit:
+    layers = tuple(name for name in reached if nodes[name].get_type_name() != "FakeQuantize")
+    kinds = {nodes[name].get_type_name() for name in layers}
+    readers = {port.get_node().get_friendly_name() for port in nodes[quantizers[0]].output(0).get_target_inputs()
+               if port.get_node().get_type_name() != "ShapeOf"}  # fmt: skip
+    direct = len(quantizers) == 1 and len(kinds) == 1 and readers == set(layers) and kinds <= {"MatMul", "Convolution"}
+    total = sum(macs.get(name, 0) for name in layers)
+    return Unit(tuple(quantizers), layers, total, kinds.pop() if direct else None)
