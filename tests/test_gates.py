@@ -134,6 +134,7 @@ def test_compare_writes_the_verdicts_and_shows_them_on_the_page_and_in_one_line(
     assert found["models"]["mini-vegart"]["int8"]["min_sqnr_db"]["found"] == 19.99
     page = (folder / "reports/index.html").read_text()
     table = page[page.index('<section id="gates">') : page.index('<section id="plots">')]
+    assert "<strong>2 failed, 12 passed.</strong>" in table
     assert table.count('<th scope="row">') == 2 and table.count("<em>passed</em>") == 12
     assert re.search(r'<th scope="col" title="[^"]+">SQNR<small>at least 30\.0 dB</small></th>', table)
     assert re.search(r'<td class="failed">20\.0 dB<small>19\.\d to 20\.\d</small><em>failed</em></td>', table)

@@ -7,7 +7,7 @@ is none. Decides nothing: stages.report.verdicts does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,9 @@ def quarter_below(row: Row, record: dict[str, Any]) -> Estimate:
         raise Lack(f"sqnr_by_quarter is {recorded}, but there are samples in the quarters {visited}")
     found = whole - min(finite([recorded[place] for place in visited], "sqnr_by_quarter"))
     rows = np.column_stack([noise.mean(axis=1), by_quarter])
-    return agreeing(intervals.of_means(lambda mean: 10 * np.log10(mean[..., 1:].max(-1) / mean[..., 0]), rows), found)
+    own = intervals.of_means(lambda mean: 10 * np.log10(mean[..., 1:].max(-1) / mean[..., 0]), rows)
+    estimate = agreeing(own, found)
+    return replace(estimate, low=max(0.0, estimate.low))  # the worst one never lies above the whole
 
 
 def clip_drop(row: Row, record: dict[str, Any]) -> Estimate:

@@ -54,7 +54,7 @@ def page(
         columns=comparison.columns(found),
         lines=comparison.comparison(found),
         gates=verdicts.by_scheme(judged),
-        gates_line=verdicts.line(judged),
+        gates_tally=", ".join(count for _, count in verdicts.tally(judged)),
         gates_reasons=verdicts.reasons(judged),
         published=comparison.beside_published(found),
         overview=shown.get("overview"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -114,12 +115,18 @@ def overall(said: Sequence[Verdict]) -> str:
 def line(said: Sequence[Verdict]) -> str:
     """`Gates: 1 failed: mini-Vega int8 SQNR 25.1 dB (24.0 to 26.2), asked at least 30.0 dB. 6 passed.`"""
     parts = []
-    for kind in (FAILED, UNDECIDED, PASSED, NOT_APPLYING):
-        mine = [one for one in said if one.verdict == kind]
-        told = named(mine) if kind in (FAILED, UNDECIDED) else []
-        verb = "do not apply" if kind == NOT_APPLYING and len(mine) > 1 else kind
-        parts += [f"{len(mine)} {verb}" + (f": {'; '.join(told)}" if told else "")] if mine else []
+    for kind, count in tally(said):
+        told = named([one for one in said if one.verdict == kind]) if kind in (FAILED, UNDECIDED) else []
+        parts.append(count + (f": {'; '.join(told)}" if told else ""))
     return f"Gates: {'. '.join(parts) or 'none is asked for'}."
+
+
+def tally(said: Sequence[Verdict]) -> list[tuple[str, str]]:
+    """How many there are of each verdict, the worst first: `[("failed", "1 failed"), ("passed", "6 passed")]`."""
+    counts = Counter(one.verdict for one in said)
+    verbs = {kind: kind for kind in (FAILED, UNDECIDED, PASSED)}
+    verbs[NOT_APPLYING] = "do not apply" if counts[NOT_APPLYING] > 1 else NOT_APPLYING
+    return [(kind, f"{counts[kind]} {verb}") for kind, verb in verbs.items() if counts[kind]]
 
 
 def named(mine: list[Verdict]) -> list[str]:
