@@ -56,7 +56,7 @@ def sqnr(row: Row, record: dict[str, Any]) -> Estimate:
 def quarter_below(row: Row, record: dict[str, Any]) -> Estimate:
     """dB that the worst quarter of the schedule lies under the whole; 0 where all of it is exact."""
     noise = noise_of_samples(row, record)
-    places = np.minimum(timesteps(row, noise.shape[1]) // QUARTER, QUARTERS - 1).astype(int)
+    places = np.minimum(timesteps(row, record, *noise.shape) // QUARTER, QUARTERS - 1).astype(int)
     visited = sorted(set(places.tolist()))
     if len(visited) == 1:
         raise Lack("this model is run in one quarter of the schedule only", applies=False)
@@ -132,12 +132,14 @@ def noise_of_samples(row: Row, record: dict[str, Any]) -> np.ndarray:
     """(prompts, points along a prompt's schedule): noise to signal as a ratio, 0 where both predictions are equal."""
     if record.get("reference", "") is None:
         raise Lack("memory held no float model to compare with")
-    prompts, decibels = len(listed(row, "per_prompt")), listed(row, "sqnr_by_sample")
-    if len(decibels) % prompts:
-        raise Lack(f"{len(decibels)} samples in sqnr_by_sample are not equally many of each of {prompts} prompts")
+    prompts, decibels = listed(row, "per_prompt"), listed(row, "sqnr_by_sample")
+    count, odd = divmod(len(decibels), len(prompts))
+    owners = [owner for owner, _ in record.get("points") or []]
+    if odd or (owners and owners != [entry.get("id") for entry in prompts for _ in range(count)]):
+        raise Lack(f"sqnr_by_sample does not hold equally many of each of {len(prompts)} prompts, one after the other")
     known = finite([value for value in decibels if value is not None], "sqnr_by_sample")
     noise = iter(10 ** (-np.array(known) / 10))
-    return np.array([0.0 if value is None else next(noise) for value in decibels]).reshape(prompts, -1)
+    return np.array([0.0 if value is None else next(noise) for value in decibels]).reshape(len(prompts), count)
 
 
 def pooled_db(row: Row, noise: np.ndarray) -> float:
@@ -150,12 +152,13 @@ def pooled_db(row: Row, noise: np.ndarray) -> float:
     return finite([found], "sqnr_db")[0]
 
 
-def timesteps(row: Row, points: int) -> np.ndarray:
-    """Of each prompt's points, in the order of drawing."""
-    found = finite([entry[0] for entry in listed(row, "sqnr_by_timestep")], "sqnr_by_timestep")
-    if len(found) != points:
-        raise Lack(f"{points} samples of each prompt do not stand at the {len(found)} timesteps of sqnr_by_timestep")
-    return np.array(found)
+def timesteps(row: Row, record: dict[str, Any], prompts: int, count: int) -> np.ndarray:
+    """Of the `count` points along every prompt's schedule: as the record lists them, else those of the curve."""
+    curve = [step for step, _ in listed(row, "sqnr_by_timestep")]
+    steps = finite([step for _, step in record.get("points") or []] or curve * prompts, "a timestep")
+    if steps != steps[:count] * prompts:
+        raise Lack(f"{count} samples of each of {prompts} prompts do not stand at the same timesteps")
+    return np.array(steps[:count])
 
 
 def agreeing(estimate: Estimate, recorded: float) -> Estimate:

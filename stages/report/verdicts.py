@@ -103,7 +103,7 @@ def decide(least: bool, asked: float, estimate: Estimate) -> tuple[str, str]:
         return FAILED, ""
     if number := intervals.enough(estimate, asked):
         return UNDECIDED, f"too few {unit} to decide: {count}, about {number} would do"
-    return UNDECIDED, f"too near to what is asked for {count} {unit} to decide, or for {intervals.MANY}"
+    return UNDECIDED, f"too near to what is asked: {count} {unit} do not decide, nor would {intervals.MANY:,}"
 
 
 def overall(said: Sequence[Verdict]) -> str:

@@ -59,6 +59,19 @@ def test_quarters_that_a_few_step_model_never_visits_count_for_nothing():
     assert measured("max_quarter_below_db", made).found == pytest.approx(1.99)
 
 
+def test_points_that_the_record_lists_say_where_samples_stand():
+    """Two at one timestep, as samplers of second order have them: the curve has fewer points than a prompt."""
+    made = record(by_timestep=(0, 0, 0, 0, -10, -10))
+    made["precisions"]["int8"]["sqnr_by_timestep"].pop()
+    steps = [999.0, 799.0, 599.0, 400.0, 1.0, 1.0]
+    made["points"] = [[f"p{prompt}", step] for prompt in range(8) for step in steps]
+    assert 3.9 < measured("max_quarter_below_db", made).found < 4.1
+    with pytest.raises(Lack, match="do not stand at the same timesteps"):
+        measured("max_quarter_below_db", made | {"points": made["points"][:-1] + [["p7", 2.0]]})
+    with pytest.raises(Lack, match="not hold equally many of each of 8 prompts, one after the other"):
+        measured("min_sqnr_db", made | {"points": made["points"][::-1]})
+
+
 def test_a_model_that_runs_in_one_quarter_has_no_worst_one():
     made = record(sqnr_by_timestep=[[240 - t, 35] for t in range(6)])
     with pytest.raises(Lack, match="one quarter of the schedule") as lack:
@@ -131,7 +144,7 @@ def test_times_of_a_busy_machine_decide_nothing():
     [
         ("min_sqnr_db", {"per_prompt": None}, "the record has no per_prompt: benchmark again"),
         ("min_sqnr_db", {"sqnr_by_sample": []}, "the record has no sqnr_by_sample"),
-        ("min_sqnr_db", {"sqnr_by_sample": [30.0] * 47}, "47 samples .* of each of 8 prompts"),
+        ("min_sqnr_db", {"sqnr_by_sample": [30.0] * 47}, "not hold equally many of each of 8 prompts"),
         ("min_sqnr_db", {"sqnr_by_sample": [NAN] + [30.0] * 47}, "sqnr_by_sample is not finite in 1 of 48"),
         ("min_sqnr_db", {"sqnr_by_sample": [float("-inf")] + [30.0] * 47}, "not finite in 1 of 48"),
         ("min_sqnr_db", {"sqnr_db": None}, "sqnr_db is missing"),
@@ -141,7 +154,7 @@ def test_times_of_a_busy_machine_decide_nothing():
         ("max_quarter_below_db", {"sqnr_by_quarter": None}, "no sqnr_by_quarter"),
         ("max_quarter_below_db", {"sqnr_by_quarter": [35, None, 35, 35]}, r"there are samples in the quarters \[0, 1,"),
         ("max_quarter_below_db", {"sqnr_by_quarter": [35, NAN, 35, 35]}, "sqnr_by_quarter is not finite"),
-        ("max_quarter_below_db", {"sqnr_by_timestep": [[999, 35]]}, "6 samples .* at the 1 timesteps"),
+        ("max_quarter_below_db", {"sqnr_by_timestep": [[999, 35]]}, "6 samples .* not stand at the same timesteps"),
         ("min_speed_step", {"speedup_step": None}, "speedup_step is missing"),
         ("min_speed_step", {"speedup_step": {"ratio": 0.9, "low": 1.1, "high": 1.2}}, "no interval that holds it"),
         ("min_speed_step", {"unet_step_s": {}}, "no number of pairs"),
