@@ -1,9 +1,9 @@
 """Stage `compare`: all models on one page.
 
 Consumes reports/benchmark/<model>/ of the selected models and reports/machine.json; produces reports/index.html, the
-grids as PNG, the plots as SVG and the figures as one table for `dvc metrics`. A model that was not measured gets a row
-that says so. Measures nothing. `python -m stages.compare --readme` instead refreshes what the README shows: its table,
-its picture, and these figures under reports/reference.
+grids as PNG, the plots as SVG, the figures as one table for `dvc metrics`, and reports/gates.json, a verdict for every
+gate. A model that was not measured gets a row that says so. Measures nothing. `python -m stages.compare --readme`
+instead refreshes what the README shows: its table, its picture, and these figures under reports/reference.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import sys
 from typing import Any
 
 from stages.files import layout, placing
-from stages.report import comparison, grids, page, pictures, results, summary, tables
+from stages.report import comparison, grids, page, pictures, results, summary, tables, verdicts
 from stages.settings import config
 
-READS = ("model", "quantization.name")
+READS = ("model", "quantization.name", "quantization.scheme", "gates")
 TABLE = re.compile(r"(<!-- table -->\n).*?(<!-- /?table -->)", re.DOTALL)
 CELL, README_CELL = 128, 76  # pixels of one picture in a grid
 LARGEST_CELL = 256
@@ -26,7 +26,8 @@ def compare(settings: Any) -> list[results.Result]:
     """Write the page, grids and plots of the selected models; returns what they were made of."""
     found = results.read(settings.models, settings.quantization.name)
     shown, drawn = grids.all_grids(found), page.draw_plots(found)
-    html = page.page(found, read_machine(), shown, drawn)
+    said = verdicts.judge(found, settings)
+    html = page.page(found, read_machine(), shown, drawn, said)
     with placing.whole(layout.REPORTS / "grids") as folder:
         for name, grid in shown.items():
             pictures.draw(grid, cell_size(found)).save(folder / f"{name}.png", optimize=True)
@@ -35,6 +36,7 @@ def compare(settings: Any) -> list[results.Result]:
             (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
     with placing.whole(layout.REPORTS / "table") as folder:
         tables.write(folder, found)
+    placing.write_text(layout.REPORTS / "gates.json", verdicts.as_json(said))
     placing.write_text(layout.REPORTS / "index.html", html)
     return found
 
@@ -82,6 +84,8 @@ def main(argv: list[str] | None = None) -> None:
         settings = config.load(READS, None, overrides)
         found = (refresh_readme if readme else compare)(settings)
         print(f"{layout.README if readme else layout.REPORTS / 'index.html'}: {summary.headline(found)}")
+        if not readme:
+            print(verdicts.line(verdicts.judge(found, settings)))
 
 
 if __name__ == "__main__":

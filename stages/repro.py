@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from stages import plan
+from stages import compare, plan
 from stages.files import dvcstate, layout
 from stages.machine import usage
 from stages.machine.costs import costs
-from stages.report import results, summary
+from stages.report import results, summary, verdicts
 from stages.settings import config
 
 STARTED = re.compile(r"Running stage '(.+)':$")
@@ -27,7 +27,6 @@ DVC_SAYS = re.compile(
     r"(> python -m stages\.|(Updating|Generating) lock file |To track the changes with git|\tgit add |To enable auto "
     r"staging|\tdvc config core\.autostage|Use `dvc push` |Data and pipelines are up to date|$)"
 )
-READS = ("model", "quantization.name")
 
 
 def repro(arguments: list[str]) -> int:
@@ -86,13 +85,14 @@ def count_stages(arguments: list[str]) -> int:
 def closing(told: Counter[str], took: str) -> str:
     """How long it took, what was found, and where to look."""
     done = f"Done in {took}: {told['run']} stages run, {told['skipped']} unchanged."
-    settings = config.load(READS, None, [])
+    settings = config.load(compare.READS, None, [])
     page = layout.REPORTS / "index.html"
     try:
         found = results.read(settings.models, settings.quantization.name)
     except FileNotFoundError:  # targets that no benchmark was among
         return done
-    return "\n".join([done, summary.in_a_sentence(found), *([f"Open {page}"] if page.is_file() else [])])
+    judged = verdicts.line(verdicts.judge(found, settings))
+    return "\n".join([done, summary.in_a_sentence(found), judged, *([f"Open {page}"] if page.is_file() else [])])
 
 
 def stopped(told: Counter[str], total: int, took: str) -> str:

@@ -127,6 +127,17 @@ def test_the_page_shows_the_model(clone: Path) -> None:
         Image.open(io.BytesIO(base64.b64decode(encoded))).load()
 
 
+def test_two_prompts_pass_no_gate(clone: Path) -> None:
+    """Counts and times decide with any number of prompts, so they are not asked for."""
+    command = [sys.executable, "-m", "stages.gates", "gates.min_speed_step=null", "gates.min_share_macs_int8=null"]
+    run = subprocess.run(
+        command, cwd=clone, env=os.environ | {"PYTHONPATH": str(clone)}, capture_output=True, text=True
+    )
+    assert (run.returncode, run.stdout.count(" passed"), run.stderr) == (3, 0, "")
+    found = json.loads((clone / "reports/gates.json").read_text())
+    assert found["verdict"] != "passed" and list(found["models"]) == ["mini-vega"]
+
+
 def test_a_second_run_has_nothing_to_do(clone: Path) -> None:
     run = dvc(clone, "repro")
     assert run.returncode == 0, run.stderr

@@ -51,7 +51,8 @@ def test_the_last_words_say_what_was_found_and_what_to_open(tmp_path: Path, monk
     assert lines[0] == "Done in 8 min: 2 stages run, 31 unchanged."
     assert lines[1].startswith("INT8 makes the UNets 1.96× smaller; pictures keep 27.9 dB PSNR or more")
     assert "a step runs 1.41× as fast as FP16's." in lines[1]
-    assert lines[2] == "Open reports/index.html"
+    assert lines[2].startswith("Gates: ")
+    assert lines[3] == "Open reports/index.html"
 
 
 def test_targets_without_figures_end_with_the_time_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

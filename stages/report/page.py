@@ -7,12 +7,14 @@ page says stands in page.html beside it. Reads no benchmark files, draws nothing
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.report import comparison, grids, pictures, plots, results, summary, words
+from stages.report import comparison, grids, pictures, plots, results, summary, verdicts, words
 from stages.report.pictures import Grid
 from stages.report.results import BEFORE, Result
+from stages.report.verdicts import Verdict
 
 TEMPLATES = Path(__file__).parent
 THUMBNAIL = 208  # pixels: twice what a wide screen shows of one
@@ -26,8 +28,14 @@ ABOUT = {
 }
 
 
-def page(found: list[Result], machine: dict[str, Any], shown: dict[str, Grid], drawn: dict[str, str]) -> str:
-    """The whole page. `shown`: grids by name, `drawn`: SVG by name, both in the order of the page."""
+def page(
+    found: list[Result],
+    machine: dict[str, Any],
+    shown: dict[str, Grid],
+    drawn: dict[str, str],
+    judged: Sequence[Verdict] = (),
+) -> str:
+    """The whole page. `shown`: grids by name, `drawn`: SVG by name, both in the order of the page; `judged`: gates."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -45,6 +53,9 @@ def page(found: list[Result], machine: dict[str, Any], shown: dict[str, Grid], d
         warnings=summary.warnings(found, machine),
         columns=comparison.columns(found),
         lines=comparison.comparison(found),
+        gates=verdicts.by_scheme(judged),
+        gates_tally=", ".join(count for _, count in verdicts.tally(judged)),
+        gates_reasons=verdicts.reasons(judged),
         published=comparison.beside_published(found),
         overview=shown.get("overview"),
         chapters=chapters(shown),

@@ -211,6 +211,19 @@ class Device(Part):
 
 
 @dataclass(repr=False)
+class Gates(Part):
+    """Bounds that a quantized model is held to, null where it is not."""
+
+    min_sqnr_db: Annotated[float, Range(0, 200)] | None
+    max_quarter_below_db: Annotated[float, Range(0, 200)] | None
+    max_clip_drop_percent: Annotated[float, Range(0, 100)] | None
+    min_clip_similarity: Annotated[float, Range(0, 1)] | None
+    min_ssim: Annotated[float, Range(0, 1)] | None
+    min_speed_step: Annotated[float, Range(0, 100, above=True)] | None
+    min_share_macs_int8: Share | None
+
+
+@dataclass(repr=False)
 class Settings(Part):
     model_key: str | None
     model: Model
@@ -221,6 +234,7 @@ class Settings(Part):
     quantization: Quantization
     benchmark: Benchmark
     device: Device
+    gates: Gates
 
 
 SECTIONS: dict[str, type] = {
@@ -230,4 +244,5 @@ SECTIONS: dict[str, type] = {
     "quantization": Quantization,
     "benchmark": Benchmark,
     "device": Device,
+    "gates": Gates,
 }

@@ -15,10 +15,10 @@ from stages.settings import checks, composing, config, schema
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
-GROUPS = ["family", "prompts", "clip", "calibration", "quantization", "benchmark", "device", "experiment"]
+GROUPS = ["family", "prompts", "clip", "calibration", "quantization", "benchmark", "device", "gates", "experiment"]
 OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
-EVERYTHING = ("model", "prompts", "clip", "calibration", "quantization", "benchmark", "device")
+EVERYTHING = ("model", "prompts", "clip", "calibration", "quantization", "benchmark", "device", "gates")
 
 
 @pytest.fixture
@@ -177,10 +177,14 @@ def test_overrides_change_this_run_only(params: Path) -> None:
         ("clip.kind=hub", r"clip\.revision must be a commit or main where clip\.kind is hub, got None"),
         ("clip.repo=null", r"clip\.repo must be a folder or a repository where clip\.kind is local, got null"),
         ("device.threads=-1", r"device\.threads must be at least 0 .* got -1"),
+        ("gates.min_sqnr=30", r"gates\.min_sqnr is not a setting \(did you mean min_sqnr_db\?\)"),
+        ("gates.min_ssim=.nan", r"gates\.min_ssim must be at least 0 and at most 1, got nan"),
+        ("gates.min_clip_similarity=99", r"gates\.min_clip_similarity must be at least 0 and at most 1, got 99"),
+        ("gates.max_clip_drop_percent=1%", r"gates\.max_clip_drop_percent must be a number, got '1%'"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_is_allowed(params: Path, override: str, message: str) -> None:
-    reads = ("model.{model}", "prompts", "clip", "quantization", "benchmark", "device")
+    reads = ("model.{model}", "prompts", "clip", "quantization", "benchmark", "device", "gates")
     with pytest.raises(ValueError, match=message):
         config.load(reads, "mini-vega", [override], params)
 
