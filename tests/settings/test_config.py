@@ -164,7 +164,7 @@ def test_overrides_change_this_run_only(params: Path) -> None:
             r"quantization\.scheme must be one of weights_first.*mean weights_first",
         ),
         ("quantization.samples=0", r"quantization\.samples must be at least 1 with scheme weights_first"),
-        ("quantization.name=fp16", r"quantization\.name must be .* not fp16 and not base, got 'fp16'"),
+        ("quantization.name=fp16", r"quantization\.name must be .* not fp16, reference or base, got 'fp16'"),
         ("quantization.name=../x", r"quantization\.name must be letters, digits"),
         ("prompts.file=null", r"prompts\.file must be given where prompts\.source is embedded"),
         ("judge.kind=hub", r"judge\.kind must be one of local, none; got 'hub'"),
