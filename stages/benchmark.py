@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.files import layout, manifest, placing
+from stages.files.layout import FP16
 from stages.ir import anatomy
 from stages.machine import budget, description, memory, sizes, usage
 from stages.measurement import clip, controls, curve, doubts, gallery, likeness, metrics, record, retrieval
@@ -84,9 +85,9 @@ def require_machine() -> dict[str, Any]:
 def verified(settings: Any) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
     """Digests of all that is read, each folder being what its manifest says; and what manifests state of the IRs."""
     key, model, scheme = settings.model_key, settings.model, settings.quantization.name
-    reruns = {layout.FP16: (key, layout.FP16, f"export@{key}"), scheme: (key, scheme, f"quantize@{key}")}
+    reruns = {FP16: (key, FP16, f"export@{key}"), scheme: (key, scheme, f"quantize@{key}")}
     if model.role == "refiner":
-        reruns["base"] = (model.base, layout.FP16, f"export@{model.base}")
+        reruns["base"] = (model.base, FP16, f"export@{model.base}")
     facts, digests = {}, {}
     for name, (owner, precision, rerun) in reruns.items():
         facts[name] = manifest.verify(layout.ir(owner, precision), rerun=rerun)["facts"]
@@ -103,24 +104,31 @@ def write(target: Path, found: dict[str, Any]) -> None:
 
 
 def closing_line(found: dict[str, Any]) -> str:
-    row = found["precisions"][found["quantization"]]
-    step, image = row["speedup_step"], row["speedup_image"]
-    busy = "; the machine was busy, take the times with care" if found["noise"]["flagged"] else ""
-    fidelity = f"noise prediction {row['sqnr_db']} dB, pictures {row['psnr_db']} dB"
+    """What matters of the quantized model in one line; of what was not run, why."""
+    name = found["quantization"]
+    row, what = found["precisions"][name], f"{found['model']} {name}"
+    if row["skipped"]:
+        return f"{what}: {row['skipped']}"
+    said = [speeds(row) if row["speedup_step"] else f"{FP16}: {found['precisions'][FP16]['skipped']}"]
+    said += [f"{100 * row['macs']['share_int8']:.0f} % of a step's work in INT8"]
     if found["random_weights"]:
-        fidelity = "the weights are random, nothing else means anything"
-    doubted = "".join(f"; {doubt}" for doubt in found["doubts"])
-    return (
-        f"{found['model']} {found['quantization']}: {step['ratio']:.2f}x ({step['low']:.2f} to "
-        f"{step['high']:.2f}) the speed of fp16 in a UNet step, {image['ratio']:.2f}x in an image; "
-        f"{fidelity}{busy}{doubted}"
-    )
+        said += ["the weights are random, nothing else means anything"]
+    elif found["reference"]:
+        said += [f"noise prediction {row['sqnr_db']} dB, pictures {row['psnr_db']} dB"]
+    said += ["the machine was busy, take the times with care"] if found["noise"]["flagged"] else []
+    return f"{what}: {'; '.join([*said, *found['doubts']])}"
+
+
+def speeds(row: dict[str, Any]) -> str:
+    step, image = row["speedup_step"], row["speedup_image"]
+    interval = f"{step['low']:.2f} to {step['high']:.2f}"
+    return f"{step['ratio']:.2f}x ({interval}) the speed of {FP16} in a UNet step, {image['ratio']:.2f}x in an image"
 
 
 def need(settings: Any) -> budget.Need:
-    folders = [layout.ir(settings.model_key, name) for name in (layout.FP16, settings.quantization.name)]
+    folders = [layout.ir(settings.model_key, name) for name in (FP16, settings.quantization.name)]
     for folder in folders:
-        rerun = "export" if folder.name == layout.FP16 else "quantize"
+        rerun = "export" if folder.name == FP16 else "quantize"
         manifest.read_whole(folder, rerun=f"{rerun}@{settings.model_key}")
     asked = memory.request(settings.model.sampler, settings.device)
     pictures = settings.benchmark.prompts * len(settings.model.tasks) + settings.benchmark.warmup

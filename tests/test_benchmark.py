@@ -193,6 +193,15 @@ def test_clip_scores_the_pictures_of_the_main_task_that_were_written(finished, m
         assert -1 <= row["clip_similarity"] <= 1
 
 
+def test_the_last_line_has_speed_work_and_fidelity(finished):
+    line = stage.closing_line(finished.metrics["base"])
+    assert re.match(
+        r"base int8: \S+x \(\S+ to \S+\) the speed of fp16 in a UNet step, \S+x in an image; \d+ % of a step's work "
+        r"in INT8; noise prediction \S+ dB, pictures \S+ dB",
+        line,
+    )
+
+
 def test_each_model_runs_its_own_tasks(finished):
     steps = {
         model: {name: task and task["executed_steps"] for name, task in row(finished, model)["tasks"].items()}
@@ -284,6 +293,8 @@ def test_a_precision_that_memory_does_not_hold_is_left_out_with_the_reason(folde
     assert after["psnr_db"] is None and after["speedup_step"] is None and metrics["reference"] is None
     images = json.loads((folder / "reports/benchmark/base/images/images.json").read_text())
     assert {entry["precision"] for entry in images} == {"int8"}
+    line = stage.closing_line(metrics)
+    assert re.match(r"base int8: fp16: not run: needs 4.0 GB of memory.*; \d+ % of a step's work in INT8($|; the machine)", line)
 
 
 def test_where_memory_is_short_precisions_run_one_after_the_other_in_parts(folder, monkeypatch, finished):
