@@ -294,7 +294,9 @@ def test_a_precision_that_memory_does_not_hold_is_left_out_with_the_reason(folde
     images = json.loads((folder / "reports/benchmark/base/images/images.json").read_text())
     assert {entry["precision"] for entry in images} == {"int8"}
     line = stage.closing_line(metrics)
-    assert re.match(r"base int8: fp16: not run: needs 4.0 GB of memory.*; \d+ % of a step's work in INT8($|; the machine)", line)
+    assert re.match(
+        r"base int8: fp16: not run: needs 4.0 GB of memory.*; \d+ % of a step's work in INT8($|; the machine)", line
+    )
 
 
 def test_where_memory_is_short_precisions_run_one_after_the_other_in_parts(folder, monkeypatch, finished):
