@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from stages.ir import runtime
+from stages.machine import apart
 
 if TYPE_CHECKING:
     from stages.settings.schema import Device
@@ -30,9 +31,10 @@ def measure(ir: Path, shapes: Shapes, device: dict[str, Any], in_turn: bool = Fa
     """
     settings = device | {"in_turn": in_turn}
     command = [sys.executable, "-m", "stages.measurement.footprint", str(ir), json.dumps(shapes), json.dumps(settings)]
+    killed_before = apart.killed_for_memory()
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode < 0:
-        raise ValueError(f"{ir} was killed (signal {-done.returncode}) while loading: most often out of memory")
+        raise ValueError(f"the process loading {ir} {apart.ended(done.returncode, killed_before)}")
     if done.returncode:
         raise ValueError(f"{ir} does not load: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
     return json.loads(done.stdout.strip().splitlines()[-1])

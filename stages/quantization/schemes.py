@@ -19,12 +19,14 @@ from stages.files import manifest, placing
 from stages.ir import anatomy, runtime, saving, tracing
 from stages.machine import apart
 from stages.quantization import geglu, statistics
+from stages.settings.schema import EFFECTS, NEEDS_SAMPLES
 
 if TYPE_CHECKING:
     import openvino as ov
 
     from stages.settings.schema import Quantization
 
+SMALLEST_GROUP = 16  # weights that share a scale: below, scales take a quarter of what four bits save
 Samples = Iterable[dict[str, Any]]  # UNet inputs by name; read more than once
 
 
@@ -36,7 +38,7 @@ def quantize_unet(source: Path, target: Path, settings: Quantization, samples: S
     """Write the IR `target` (.xml, with its .bin beside it) quantized out of `source` in the way `settings` name.
 
     A run that finds in the folder `kept` what an equal run left there goes on from it. Raises ValueError if `source` is
-    quantized already, or if an ignored pattern or type names no operation.
+    quantized already, if an ignored pattern or type names no operation, or if nothing was left to be quantized.
     """
     model = runtime.read(source)
     require_float(model, source)
@@ -46,6 +48,7 @@ def quantize_unet(source: Path, target: Path, settings: Quantization, samples: S
     target.parent.mkdir(parents=True, exist_ok=True)
     with _quiet():
         SCHEMES[settings.scheme](source, target, settings, samples, kept)
+    require_quantized(runtime.read(target), settings)
 
 
 def weights_first(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
@@ -59,7 +62,7 @@ def weights_first(source: Path, target: Path, settings: Quantization, samples: S
 
 def weights_only(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
     """Weights alone, without data; the CPU plugin quantizes activations while it runs, unless told otherwise."""
-    _compress_and_save(source, target, settings, [])
+    _compress_and_save(source, target, settings, settings.ignored_types)
 
 
 def hybrid(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
@@ -113,6 +116,20 @@ def require_float(model: ov.Model, source: Path) -> None:
         )
 
 
+def require_quantized(model: ov.Model, settings: Quantization) -> None:
+    """A scheme that quantizes nothing of what its name says is an error, not a large file named INT8."""
+    counts = anatomy.count_operations(model)
+    wanted = "int4_constants" if str(settings.weights).startswith("int4") else "int8_constants"
+    missing = [wanted] if "weights" in EFFECTS[settings.scheme] and not counts[wanted] else []
+    missing += ["fake_quantize"] if settings.scheme in NEEDS_SAMPLES and not counts["fake_quantize"] else []
+    if missing:
+        raise ValueError(
+            f"quantization.scheme {settings.scheme} made no {' and no '.join(missing)} of the UNet: ignored_patterns "
+            f"{settings.ignored_patterns}, ignored_types {settings.ignored_types} and group_size {settings.group_size} "
+            "leave nothing to quantize"
+        )
+
+
 def check_patterns(model: ov.Model, patterns: list[str]) -> None:
     """Every pattern of quantization.ignored_patterns must match the beginning of some operation's name, as in NNCF."""
     names = [operation.get_friendly_name() for operation in model.get_ops()]
@@ -152,11 +169,24 @@ def _compress_and_save(source: Path, target: Path, settings: Quantization | None
     import nncf
 
     mode = nncf.CompressWeightsMode[(settings and settings.weights or "int8_sym").upper()]
-    grouped = {"ratio": settings.ratio, "group_size": settings.group_size} if mode.name.startswith("INT4") else {}
+    grouped = _grouped(settings) if settings and mode.name.startswith("INT4") else {}
     patterns = list(settings.ignored_patterns) if settings else []
     ignored = nncf.IgnoredScope(patterns=patterns, types=ignored_types)
     with _quiet():
         _save(nncf.compress_weights(runtime.read(source), mode=mode, ignored_scope=ignored, **grouped), target)
+
+
+def _grouped(settings: Quantization) -> dict[str, Any]:
+    """Four bits in groups; where a layer's channels are no multiple of one, in the largest smaller group that fits, or
+    in 8 bits where none does (NNCF's GroupSizeFallbackMode.ADJUST)."""
+    from nncf.quantization import advanced_parameters as advanced
+
+    mode = advanced.GroupSizeFallbackMode.ADJUST
+    if settings.group_size < 0:  # a whole channel fits always
+        return {"ratio": settings.ratio, "group_size": settings.group_size}
+    least = min(SMALLEST_GROUP, settings.group_size)
+    fallback = advanced.AdvancedCompressionParameters(group_size_fallback_mode=mode, min_adjusted_group_size=least)
+    return {"ratio": settings.ratio, "group_size": settings.group_size, "advanced_parameters": fallback}
 
 
 def _quantize_activations(
@@ -173,13 +203,16 @@ def _quantize_activations(
     `original`, if given); without one, as NNCF does it.
     """
     import nncf
+    from nncf.quantization.range_estimator import RangeEstimatorParameters, RangeEstimatorParametersSet
 
     model = runtime.read(source)
     own = {name for port in model.outputs for name in port.get_names()}
     off = nncf.AdvancedSmoothQuantParameters(convolution=-1, matmul=-1)
+    ranges = getattr(RangeEstimatorParametersSet, settings.ranges.upper()) if settings.ranges else None
     advanced = nncf.AdvancedQuantizationParameters(
         overflow_fix=nncf.OverflowFix.DISABLE,  # for processors without VNNI, where 8-bit sums overflow 16 bits
         disable_bias_correction=not settings.bias_correction,
+        activations_range_estimator_params=ranges or RangeEstimatorParameters(),
         **({} if settings.smooth_quant else {"smooth_quant_alphas": off}),
     )
     before = runtime.read(original) if original else None

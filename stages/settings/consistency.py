@@ -12,7 +12,7 @@ from typing import Any
 
 from stages.files import layout
 from stages.settings import samplers
-from stages.settings.schema import NEEDS_SAMPLES
+from stages.settings.schema import AT_REST, EFFECTS, NEEDS_SAMPLES
 
 KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 LCM_STEPS = 50  # of the schedule that consistency models are distilled from
@@ -115,17 +115,36 @@ def _check_prompts(prompts: dict[str, Any]) -> None:
 
 
 def _check_quantization(quantization: dict[str, Any]) -> None:
-    name, scheme = quantization["name"], quantization["scheme"]
+    name, scheme, weights = (quantization[field] for field in ("name", "scheme", "weights"))
     if name in (layout.FP16, layout.REFERENCE, "base") or not name.replace("-", "").replace("_", "").isalnum():
         raise ValueError(
             f"quantization.name must be letters, digits, - and _, not fp16, reference or base, got {name!r}"
         )
+    for field, rest in AT_REST.items():
+        if field not in EFFECTS[scheme] and quantization[field] != rest:
+            raise ValueError(
+                f"quantization.{field} has no effect with scheme {scheme}: it must be {_as_yaml(rest)}, "
+                f"got {_as_yaml(quantization[field])}"
+            )
     if scheme in NEEDS_SAMPLES and not quantization["samples"]:
         raise ValueError(f"quantization.samples must be at least 1 with scheme {scheme}, got 0")
-    if scheme in ("weights_first", "weights_only") and not quantization["weights"]:
-        raise ValueError(f"quantization.weights must be a weight format with scheme {scheme}, got null")
+    if "weights" in EFFECTS[scheme]:
+        formats = ("int8_sym", "int8_asym", *(("int4_sym", "int4_asym") if scheme == "weights_only" else ()))
+        if weights not in formats:
+            allowed = ", ".join(formats)
+            raise ValueError(f"quantization.weights must be one of {allowed} with scheme {scheme}, got {weights!r}")
     if not quantization["group_size"]:
         raise ValueError("quantization.group_size must be -1 (a whole channel) or at least 1, got 0")
+    for field in ("group_size", "ratio"):
+        if str(weights).startswith("int8") and quantization[field] != AT_REST[field]:
+            raise ValueError(
+                f"quantization.{field} has no effect with {weights} weights: it must be {AT_REST[field]}, "
+                f"got {quantization[field]}"
+            )
+
+
+def _as_yaml(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _check_clip(clip: dict[str, Any]) -> None:

@@ -32,6 +32,24 @@ class Range:
 LAYOUT = 2  # changes when settings of an earlier version are none of this one's any more
 LATENT_PX = 8  # pixels of a picture, a side, that one position of a latent stands for, in all of the family
 NEEDS_SAMPLES = ("weights_first", "hybrid", "notebook")  # schemes that quantize activations
+EFFECTS = {  # what has an effect in each scheme; anything else must be at rest
+    "weights_first": ("samples", "weights", "ignored_patterns", "ignored_types", "ranges"),
+    "weights_only": ("weights", "group_size", "ratio", "ignored_patterns", "ignored_types"),
+    "hybrid": ("samples", "weights", "ignored_patterns", "ignored_types", "ranges"),
+    "notebook": ("samples", "ignored_patterns", "ignored_types", "ranges", "smooth_quant", "bias_correction"),
+    "none": (),
+}
+AT_REST = {
+    "samples": 0,
+    "weights": None,
+    "group_size": -1,
+    "ratio": 1.0,
+    "ignored_patterns": [],
+    "ignored_types": [],
+    "ranges": None,
+    "smooth_quant": False,
+    "bias_correction": False,
+}
 Count = Annotated[int, Range(1, 1_000_000)]
 Whole = Annotated[int, Range(0, 2**31 - 1)]
 Steps = Annotated[int, Range(1, 1000)]
@@ -165,6 +183,7 @@ class Quantization(Part):
     ratio: Annotated[float, Range(0, 1)]
     ignored_patterns: list[str]
     ignored_types: list[str]
+    ranges: Literal["minmax", "mean_minmax", "median_minmax"] | None
     smooth_quant: bool
     bias_correction: bool
 

@@ -16,7 +16,7 @@ from tests.tiny_ir import part
 
 def settings(scheme: str, **changes) -> Quantization:
     fields = {"name": "test", "scheme": scheme, "samples": 4, "weights": "int8_sym", "group_size": -1, "ratio": 1.0}
-    ignored = {"ignored_patterns": ["conv_in"], "ignored_types": []}
+    ignored = {"ignored_patterns": ["conv_in"], "ignored_types": [], "ranges": None}
     return part(Quantization, **fields | ignored | {"smooth_quant": False, "bias_correction": False} | changes)
 
 
@@ -111,6 +111,39 @@ def test_an_ignored_pattern_that_matches_nothing_is_named(source: Path, pattern:
     wrong = settings("weights_first", ignored_patterns=["conv_in", pattern])
     with pytest.raises(ValueError, match=message.replace("(", r"\(").replace(".*", r"\.\*")):
         quantize(source, source.with_name("out.xml"), wrong, samples())
+
+
+def test_ranges_reach_as_far_as_their_estimator_says(source: Path, tmp_path: Path) -> None:
+    """Four samples, each twice as loud as the one before: the loudest decides, or the mean of all four."""
+    loud = [{"image": 2.0**n * samples()[0]["image"]} for n in range(4)]
+    widths = {}
+    for name in ("minmax", "mean_minmax"):
+        quantize(source, tmp_path / name / "m.xml", settings("weights_first", ranges=name), loud)
+        operations = runtime.read(tmp_path / name / "m.xml").get_ordered_ops()
+        first = next(node for node in operations if node.get_type_name() == "FakeQuantize")
+        widths[name] = float(first.input_value(2).get_node().data) - float(first.input_value(1).get_node().data)
+    assert widths["minmax"] / widths["mean_minmax"] == pytest.approx(8 / ((1 + 2 + 4 + 8) / 4), rel=0.02)
+
+
+def test_weights_alone_leave_an_ignored_type_as_it_is(source: Path, tmp_path: Path) -> None:
+    quantize(source, tmp_path / "m.xml", settings("weights_only", ignored_types=["Convolution"]), [])
+    assert anatomy.count_operations(runtime.read(tmp_path / "m.xml"))["int8_constants"] == 2
+
+
+def test_a_group_that_does_not_fit_becomes_the_largest_that_does(source: Path, tmp_path: Path) -> None:
+    quantize(source, tmp_path / "m.xml", settings("weights_only", weights="int4_sym", group_size=64), [])
+    shapes = [
+        list(node.get_output_shape(0))
+        for node in runtime.read(tmp_path / "m.xml").get_ops()
+        if node.get_type_name() == "Constant" and node.get_element_type().get_type_name() == "i4"
+    ]
+    assert shapes and all(shape == [32, 1, 32] for shape in shapes)
+
+
+@pytest.mark.parametrize("scheme", ["weights_first", "weights_only"])
+def test_a_scheme_that_is_left_nothing_to_quantize_is_refused(source: Path, tmp_path: Path, scheme: str) -> None:
+    with pytest.raises(ValueError, match="made no int8_constants.*ignored_patterns .*nothing to quantize"):
+        quantize(source, tmp_path / "m.xml", settings(scheme, ignored_patterns=[".*"]), samples())
 
 
 def test_operations_of_an_ignored_type_stay_without_quantizers(source: Path, tmp_path: Path) -> None:

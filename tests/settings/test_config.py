@@ -164,6 +164,13 @@ def test_overrides_change_this_run_only(params: Path) -> None:
             r"quantization\.scheme must be one of weights_first.*mean weights_first",
         ),
         ("quantization.samples=0", r"quantization\.samples must be at least 1 with scheme weights_first"),
+        (
+            "quantization.smooth_quant=true",
+            r"quantization\.smooth_quant has no effect with scheme weights_first: it must be false, got true",
+        ),
+        ("quantization.group_size=64", r"group_size has no effect with scheme weights_first: it must be -1, got 64"),
+        ("quantization.weights=int4_sym", r"weights must be one of int8_sym, int8_asym with scheme weights_first"),
+        ("quantization.ranges=max", r"quantization\.ranges must be one of minmax, mean_minmax, median_minmax"),
         ("quantization.name=fp16", r"quantization\.name must be .* not fp16, reference or base, got 'fp16'"),
         ("quantization.name=../x", r"quantization\.name must be letters, digits"),
         ("prompts.file=null", r"prompts\.file must be given where prompts\.source is embedded"),
@@ -319,6 +326,9 @@ def test_settings_of_another_version_are_refused(params: Path) -> None:
             ["family=synthetic", "model.synthetic-vega.source.repo=vega"],
             "source.repo must be absent where kind is synth",
         ),
+        (["quantization=int8-weights", "quantization.samples=8"], "samples has no effect with scheme weights_only"),
+        (["quantization=int8-weights", "quantization.ratio=0.5"], "ratio has no effect with int8_sym weights"),
+        (["quantization=none", "quantization.ignored_types=[MatMul]"], "ignored_types has no effect with scheme none"),
     ],
 )
 def test_composing_checks_all_of_it_in_one_line(overrides: list[str], said: str) -> None:
