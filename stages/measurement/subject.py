@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ from stages.quantization import schemes
 
 if TYPE_CHECKING:
     from stages.settings.schema import Settings
+
+AGAIN, OTHERS = 1, 2  # pictures, see Subject.controls
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Subject:
     prompts: list[Any]
     steps: int
     room: Room
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)  # of the IR folders' manifests, by precision
     first_stage: tasks.FirstStage | None = None
 
     @property
@@ -55,21 +58,38 @@ class Subject:
         own |= {"two-stage-sdedit"} if "two-stage" in own else set()
         return sorted(own & set(tasks.TASKS), key=lambda task: (task != self.main_task, tasks.TASKS.index(task)))
 
+    @property
+    def random_weights(self) -> bool:
+        """Whether pictures mean nothing."""
+        return bool(self.facts.get(layout.FP16, {}).get("random_weights"))
+
+    @property
+    def scheme(self) -> str | None:
+        """What the quantized IR says it was made by."""
+        return self.facts.get(self.settings.quantization.name, {}).get("scheme")
+
     def order(self, precision: str) -> int:
         return [layout.FP16, self.settings.quantization.name].index(precision)
 
     def runs(self) -> int:
         """Pictures and other pieces of work, for a progress bar."""
-        return len(self.prompts) * (1 + len(self.folders) * len(self.all_tasks)) + 2 * len(self.folders)
+        pictures = len(self.prompts) * (1 + len(self.folders) * len(self.all_tasks)) + sum(self.controls)
+        return pictures + 2 * len(self.folders)
+
+    @property
+    def controls(self) -> tuple[int, int]:
+        """Pictures of the reference that are drawn again, and drawn with another seed: few, for they are its dearest
+        kind; none where pictures mean nothing."""
+        return (0, 0) if self.random_weights else (min(AGAIN, len(self.prompts)), min(OTHERS, len(self.prompts)))
 
 
-def subject(settings: Settings) -> Subject:
-    """The subject of these settings, as far as this machine's memory holds its precisions."""
+def subject(settings: Settings, facts: dict[str, dict[str, Any]]) -> Subject:
+    """The subject of these settings, as far as this machine's memory holds its precisions; `facts`: see Subject."""
     key = settings.model_key
     folders = {precision: layout.ir(key, precision) for precision in (layout.FP16, settings.quantization.name)}
     evaluation = sets.load_prompts(settings.prompts, "evaluation", settings.benchmark.prompts)
     fits, skipped = fitting.which(folders, memory.request(settings.model.sampler, settings.device))
-    return Subject(key, settings, fits, skipped, evaluation, steps_of(settings), Room(memory.room_gb()))
+    return Subject(key, settings, fits, skipped, evaluation, steps_of(settings), Room(memory.room_gb()), facts)
 
 
 def steps_of(settings: Settings) -> int:
@@ -88,7 +108,7 @@ def with_first_stage(subject: Subject) -> Subject:
         base = pipelines.load(folder, "text-to-image", model.sampler, settings.device, room=subject.room)
         drawing.generate(base, subject.prompts[0].text, model.sampler, settings.benchmark.seed, steps=2)  # warm-up
         how = model.sampler, subject.steps, settings.benchmark, subject.room.clock
-        stage = tasks.first_stage(base, subject.prompts, *how)
+        stage = tasks.first_stage(base, subject.prompts, *how, others=subject.controls[1])
         del base
         let_go(subject)
     return replace(subject, first_stage=stage)
@@ -118,6 +138,15 @@ def jobs(subject: Subject, task: str, pictures: Sequence[Any] = ()) -> list[task
     elif task == "image-to-image":
         starts = [tasks.Start(picture) for picture in pictures]
     return tasks.jobs(task, subject.prompts, starts, subject.settings.benchmark, subject.settings.model.sampler)
+
+
+def other_jobs(subject: Subject) -> list[tasks.Job]:
+    """The main task's first prompts with all their noise from other seeds: what the same prompt may look like too."""
+    starts = subject.first_stage.others if subject.first_stage else None
+    prompts, settings = subject.prompts[: subject.controls[1]], subject.settings
+    return tasks.jobs(
+        subject.main_task, prompts, starts, settings.benchmark, settings.model.sampler, further=tasks.OTHER_SEED
+    )
 
 
 def run(subject: Subject, pipeline: Any, job: tasks.Job, precision: str) -> tasks.Run:

@@ -26,6 +26,8 @@ STYLE = """
 .plot .line{stroke:var(--after,#e0662f)}
 .plot .part-0{fill:var(--part-0,#c9a227)} .plot .part-1{fill:var(--after,#e0662f)}
 .plot .part-2{fill:var(--part-2,#4178be)}
+.plot polyline{fill:none;stroke-width:2;stroke-linejoin:round}
+.plot .curve-before{stroke:var(--before,#8a97ad)} .plot .curve-after{stroke:var(--after,#e0662f)}
 """
 
 
@@ -110,12 +112,16 @@ def text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") 
 
 
 def _svg(title: str, parts: list[str], rows: int) -> str:
-    height = HEAD + rows * ROW + FOOT
-    size = f'width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}"'  # DVC draws one without as an icon
+    return svg(title, parts, WIDTH, HEAD + rows * ROW + FOOT)
+
+
+def svg(title: str, parts: list[str], width: int, height: int) -> str:
+    """`parts` under a title, on a card of these pixels."""
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'  # DVC draws one without as an icon
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="plot" {size} role="img" '
         f'aria-label="{escape(title)}"><style>{STYLE}</style>'
-        f'<rect width="{WIDTH}" height="{height}" style="fill:var(--card,#fff)"/>'
+        f'<rect width="{width}" height="{height}" style="fill:var(--card,#fff)"/>'
         f"{text(0, 18, title, 'head')}{''.join(parts)}</svg>\n"
     )
 
