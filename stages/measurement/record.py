@@ -27,7 +27,7 @@ def measure(subject: Subject, tick: Callable[[], Any]) -> tuple[dict[str, Any], 
     with latency.disturbance(description.load_average()) as disturbance:
         peaks = peak.peak_gops(subject.settings.device)
         for group in groups:
-            loaded = {name: subjects.load(subject, subject.folders[name]) for name in group}
+            loaded = {name: subjects.load(subject, name) for name in group}
             runs |= turns.interleaved_runs(subject, loaded, reference, tick)
             times = turns.part_times(subject, loaded, reference)
             for name, pipes in loaded.items():
@@ -38,7 +38,7 @@ def measure(subject: Subject, tick: Callable[[], Any]) -> tuple[dict[str, Any], 
             subjects.let_go(subject)
     figures.add_speedups(rows, layout.FP16, paired=len(groups) == 1)
     rows |= {
-        name: figures.skipped(reason, layout.ir(subject.key, name), rows[next(iter(rows))])
+        name: figures.skipped(reason, subject.precisions[name].folder, rows[next(iter(rows))])
         for name, reason in subject.skipped.items()
     }
     about = header(subject, runs, disturbance, peaks)

@@ -1,4 +1,5 @@
-"""What a benchmark measures: one model, its settings, the IR folder of each precision, and how they are loaded.
+"""What a benchmark measures: one model, its settings, precisions (an IR folder each, on a device), and how they are
+loaded.
 
 Consumes settings and IR folders; produces a `Subject`, its pipelines and its jobs. Decides what memory holds by
 stages.machine.fitting; measures nothing.
@@ -21,24 +22,45 @@ from stages.prompts import sets
 from stages.quantization import schemes
 
 if TYPE_CHECKING:
-    from stages.settings.schema import Settings
+    from stages.settings.schema import Device, Settings
+
+
+class Unusable(ValueError):
+    """A precision that does not load or draws no picture: the others could do without it."""
+
+    def __init__(self, precision: str, reason: str) -> None:
+        super().__init__(reason)
+        self.precision = precision
+
+
+@dataclass(frozen=True)
+class Precision:
+    """An IR folder, and the device that it runs on: the same folder under two settings makes two precisions."""
+
+    folder: Path
+    device: Device
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Names, settings, and the IR folder of each precision, the one compared against first.
+    """Names, settings, and precisions by name, the one compared against first.
 
-    `skipped`: why a precision is not among the folders; `room`: the memory that all of it shares.
+    `skipped`: why a precision is not run; `room`: the memory that all of it shares.
     """
 
     key: str
     settings: Any
-    folders: dict[str, Path]
+    precisions: dict[str, Precision]
     skipped: dict[str, str]
     prompts: list[Any]
     steps: int
     room: Room
     first_stage: tasks.FirstStage | None = None
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """Of the precisions that are run."""
+        return {name: one.folder for name, one in self.precisions.items() if name not in self.skipped}
 
     @property
     def main_task(self) -> str:
@@ -56,7 +78,7 @@ class Subject:
         return sorted(own & set(tasks.TASKS), key=lambda task: (task != self.main_task, tasks.TASKS.index(task)))
 
     def order(self, precision: str) -> int:
-        return [layout.FP16, self.settings.quantization.name].index(precision)
+        return list(self.precisions).index(precision)
 
     def runs(self) -> int:
         """Pictures and other pieces of work, for a progress bar."""
@@ -64,12 +86,18 @@ class Subject:
 
 
 def subject(settings: Settings) -> Subject:
-    """The subject of these settings, as far as this machine's memory holds its precisions."""
-    key = settings.model_key
-    folders = {precision: layout.ir(key, precision) for precision in (layout.FP16, settings.quantization.name)}
+    """The subject of these settings: FP16 and the selected scheme."""
+    names = (layout.FP16, settings.quantization.name)
+    return of(settings, {name: Precision(layout.ir(settings.model_key, name), settings.device) for name in names})
+
+
+def of(settings: Settings, precisions: dict[str, Precision]) -> Subject:
+    """A subject of any precisions, run as far as this machine's memory holds them."""
     evaluation = sets.load_prompts(settings.prompts, "evaluation", settings.benchmark.prompts)
-    fits, skipped = fitting.which(folders, memory.request(settings.model.sampler, settings.device))
-    return Subject(key, settings, fits, skipped, evaluation, steps_of(settings), Room(memory.room_gb()))
+    folders = {name: one.folder for name, one in precisions.items()}
+    _, skipped = fitting.which(folders, memory.request(settings.model.sampler, settings.device))
+    how = evaluation, steps_of(settings), Room(memory.room_gb())
+    return Subject(settings.model_key, settings, precisions, skipped, *how)
 
 
 def steps_of(settings: Settings) -> int:
@@ -94,11 +122,11 @@ def with_first_stage(subject: Subject) -> Subject:
     return replace(subject, first_stage=stage)
 
 
-def load(subject: Subject, folder: Path, *, reference: bool = False) -> dict[str, Any]:
-    """Pipelines by task on one set of compiled parts."""
-    settings = subject.settings
+def load(subject: Subject, name: str, *, reference: bool = False) -> dict[str, Any]:
+    """Pipelines of one precision by task, on one set of compiled parts."""
+    sampler, one = subject.settings.model.sampler, subject.precisions[name]
     how = {"reference": reference, "room": subject.room}
-    main = pipelines.load(folder, subject.main_task, settings.model.sampler, settings.device, **how)
+    main = pipelines.load(one.folder, subject.main_task, sampler, one.device, **how)
     return {subject.main_task: main} | {
         task: pipelines.also(main, "image-to-image") for task in subject.all_tasks if task != subject.main_task
     }
@@ -121,7 +149,13 @@ def jobs(subject: Subject, task: str, pictures: Sequence[Any] = ()) -> list[task
 
 
 def run(subject: Subject, pipeline: Any, job: tasks.Job, precision: str) -> tasks.Run:
-    """One job's picture; ValueError where it is none."""
-    result = tasks.run(pipeline, job, subject.settings.model.sampler, subject.steps, subject.room.clock)
-    tasks.require_picture(result, subject.key, precision)
+    """One job's picture; `Unusable` where it is none, or where OpenVINO does not come to one."""
+    try:
+        result = tasks.run(pipeline, job, subject.settings.model.sampler, subject.steps, subject.room.clock)
+        tasks.require_picture(result, subject.key, precision)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise Unusable(precision, f"{subject.key} {precision} does not run: {reason}") from error
+    except ValueError as error:
+        raise Unusable(precision, str(error)) from error
     return result
