@@ -16,7 +16,7 @@ from typing import Any
 from stages.files import layout, manifest, placing
 from stages.ir import anatomy
 from stages.machine import budget, description, memory, sizes, usage
-from stages.measurement import clip, curve, doubts, figures, gallery, metrics, record
+from stages.measurement import curve, doubts, gallery, metrics, sitting
 from stages.measurement import subject as subjects
 from stages.measurement.reference import POINTS
 from stages.settings import config
@@ -35,11 +35,7 @@ def benchmark(settings: Any) -> dict[str, Any]:
     subject = subjects.subject(settings)
     with tqdm(total=subject.runs() + 1, desc=f"benchmark {key}", unit="run", leave=False, disable=None) as bar:
         subject = subjects.with_first_stage(subject)
-        found, runs, reference = record.measure(subject, bar.update)
-        if random_weights:
-            figures.forget_fidelity(found["precisions"])
-        elif scorer["facts"] and reference.name:
-            figures.add_clip_figures(found["precisions"], reference, runs, clip.load(layout.SCORER))
+        found, runs = sitting.measure(subject, scorer, random_weights, bar.update)
         bar.update()
     about = {"machine": machine["id"], "random_weights": random_weights, "clip_model": scorer["facts"] or None}
     found = about | found | {"inputs": digests}
