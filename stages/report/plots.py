@@ -110,12 +110,15 @@ def text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") 
 
 
 def _svg(title: str, parts: list[str], rows: int) -> str:
-    height = HEAD + rows * ROW + FOOT
-    size = f'width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}"'  # DVC draws one without as an icon
+    return svg(title, parts, HEAD + rows * ROW + FOOT)
+
+
+def svg(title: str, parts: list[str], height: int, width: int = WIDTH) -> str:
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'  # DVC draws one without as an icon
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="plot" {size} role="img" '
         f'aria-label="{escape(title)}"><style>{STYLE}</style>'
-        f'<rect width="{WIDTH}" height="{height}" style="fill:var(--card,#fff)"/>'
+        f'<rect width="{width}" height="{height}" style="fill:var(--card,#fff)"/>'
         f"{text(0, 18, title, 'head')}{''.join(parts)}</svg>\n"
     )
 
