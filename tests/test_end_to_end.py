@@ -147,8 +147,7 @@ def test_schemes_are_compared_in_one_sitting_and_the_selected_ones_results_are_l
     """The selected IR serves, its benchmark is not written, and DVC has nothing to do afterwards: see below."""
     kept = clone / "artifacts/ir/mini-vega/int8", clone / "reports/benchmark"
     before = digests(*kept)
-    few = ("quantization.samples=8", "benchmark.prompts=2", "benchmark.steps=4")
-    run = schemes(clone, "int8", "int8-weights", *few)
+    run = schemes(clone, "int8", "int8-weights", "benchmark.prompts=2", "benchmark.steps=4")
     assert run.returncode == 0, run.stderr[-3000:]
     assert digests(*kept) == before
     shown = json.loads((clone / "reports/schemes/mini-vega/figures.json").read_text())

@@ -94,14 +94,15 @@ def test_what_is_made_already_is_not_made_again(folder: Path) -> None:
 
 
 def test_an_ir_of_other_settings_is_left_alone_and_the_scheme_made_beside_it(folder: Path) -> None:
-    quantize.quantize("base", alternatives.alternatives(["none"], ["quantization.ratio=0.5"])[0].settings)
-    before = contents(Path("artifacts/ir/base/none"))
-    scheme = surveyed("none")
-    assert scheme.folder == Path(f"artifacts/ir/base/none-{scheme.key[:8]}") and not scheme.made
+    other = "quantization.ignored_patterns=['.*conv_in.*']"
+    quantize.quantize("base", alternatives.alternatives(["int8-weights"], [other])[0].settings)
+    own = Path("artifacts/ir/base/int8-weights")
+    before, scheme = contents(own), surveyed("int8-weights")
+    assert scheme.folder == Path(f"{own}-{scheme.key[:8]}") and not scheme.made
     assert stage.make("base", scheme).made
-    assert contents(Path("artifacts/ir/base/none")) == before
-    assert surveyed("none") == replace(surveyed("none"), folder=scheme.folder, made=True)
-    assert surveyed("none", "quantization.ratio=0.5").folder == Path("artifacts/ir/base/none")
+    assert contents(own) == before
+    assert surveyed("int8-weights") == replace(surveyed("int8-weights"), folder=scheme.folder, made=True)
+    assert surveyed("int8-weights", other).folder == own and surveyed("int8-weights", other).made
 
 
 def test_a_damaged_ir_is_not_taken(folder: Path) -> None:

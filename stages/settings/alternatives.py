@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.settings import composing
+from stages.settings.schema import AT_REST, EFFECTS
 from stages.settings.spelling import nearest
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ def available(conf: Path = composing.CONF) -> list[str]:
 
 
 def alternatives(names: list[str], overrides: list[str], conf: Path = composing.CONF) -> list[Alternative]:
-    """The named schemes, all of conf/quantization without a name, each with `overrides` such as quantization.samples=8.
+    """The named schemes, all of conf/quantization without a name.
 
-    ValueError for an unknown name, and for overrides that no scheme takes.
+    An override such as quantization.samples=8 goes to the schemes that it has an effect in. ValueError for an unknown
+    name, and for an override that no scheme takes.
     """
     known = available(conf)
     for name in names:
@@ -43,19 +45,30 @@ def alternatives(names: list[str], overrides: list[str], conf: Path = composing.
             raise ValueError(
                 f"scheme {name!r} is not in {conf / GROUP}{nearest(name, known)}; it has {', '.join(known)}"
             )
-    _check(overrides)
-    found = [_composed(name, overrides, conf) for name in dict.fromkeys(names or known)]
+    chosen = list(dict.fromkeys(names or known))
+    plain = {name: _composed(name, [], conf) for name in chosen}
+    suiting = {name: [one for one in overrides if _has_effect(one, plain[name])] for name in chosen}
+    for override in overrides:
+        _check(override)
+        if not any(override in suited for suited in suiting.values()):
+            raise ValueError(f"{override.partition('=')[0]} has no effect in {', '.join(chosen)}")
+    found = [_composed(name, suiting[name], conf) if suiting[name] else plain[name] for name in chosen]
     if all(one.reason for one in found):
         raise ValueError(found[0].reason)
     return found
 
 
-def _check(overrides: list[str]) -> None:
-    for override in overrides:
-        if not override.startswith(f"{GROUP}."):
-            raise ValueError(f"{override}: of a scheme only its {GROUP}.* can be changed")
-        if override.startswith((f"{GROUP}.name=", f"{GROUP}.scheme=")):
-            raise ValueError(f"{override}: every scheme keeps its own; name schemes to compare fewer of them")
+def _check(override: str) -> None:
+    if not override.startswith(f"{GROUP}."):
+        raise ValueError(f"{override}: of a scheme only its {GROUP}.* can be changed")
+    if override.startswith((f"{GROUP}.name=", f"{GROUP}.scheme=")):
+        raise ValueError(f"{override}: every scheme keeps its own; name schemes to compare fewer of them")
+
+
+def _has_effect(override: str, plain: Alternative) -> bool:
+    """Unknown settings have one: they are refused by name when they are composed."""
+    key = override.partition("=")[0].removeprefix(f"{GROUP}.")
+    return plain.settings is None or key not in AT_REST or key in EFFECTS[plain.settings.scheme]
 
 
 def _composed(name: str, overrides: list[str], conf: Path) -> Alternative:

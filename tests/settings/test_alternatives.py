@@ -35,13 +35,14 @@ def test_a_new_file_is_one_more_scheme(tmp_path: Path) -> None:
     assert (found["mine"].name, found["mine"].samples) == ("mine", 7)
 
 
-def test_an_override_changes_every_named_scheme() -> None:
-    found = alternatives.alternatives(["int8", "int8-hybrid"], ["quantization.samples=8"], CONF)
-    assert [one.settings.samples for one in found] == [8, 8]
+def test_an_override_changes_every_scheme_that_it_has_an_effect_in() -> None:
+    found = alternatives.alternatives(["int8", "none", "int8-hybrid"], ["quantization.samples=8"], CONF)
+    assert [one.settings.samples for one in found] == [8, 0, 8]
 
 
 def test_a_scheme_that_an_override_does_not_suit_has_a_reason_of_one_line_and_the_others_go_on() -> None:
     bad, good = alternatives.alternatives(["int8", "none"], ["quantization.samples=0"], CONF)
+    assert (bad.name, good.name) == ("int8", "none")
     assert bad.settings is None and good.settings.samples == 0
     assert "quantization.samples must be at least 1 with scheme weights_first, got 0" in bad.reason
     assert "\n" not in bad.reason
@@ -53,6 +54,11 @@ def test_a_scheme_that_an_override_does_not_suit_has_a_reason_of_one_line_and_th
         (["int9"], [], r"scheme 'int9' is not in .*did you mean int8\?.*it has int4-weights"),
         (["int8"], ["quantization.sampels=8"], "sampels"),
         (["int8"], ["quantization.samples=many"], "quantization.samples must be a whole number, got 'many'"),
+        (
+            ["int8-weights", "none"],
+            ["quantization.samples=8"],
+            "quantization.samples has no effect in int8-weights, none",
+        ),
         (["int8"], ["quantization.name=mine"], "every scheme keeps its own"),
         (["int8"], ["quantization.scheme=none"], "every scheme keeps its own"),
         (["int8"], ["quantization=none"], r"only its quantization\.\* can be changed"),
