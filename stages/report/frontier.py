@@ -41,7 +41,7 @@ def decibels(row: Row) -> float | None:
 
 
 def advice(rows: list[Row]) -> str:
-    """`For speed take int8 (4.22 ms a step, 1.07× fp16's speed, 33.2 dB); for fidelity and size int8-weights (…).`"""
+    """`For speed take int8 (4.22 ms a step, 1.07× fp16's speed within 1.05–1.09, 33.2 dB); for size int4-weights.`"""
     purposes: dict[str, list[str]] = {}
     for purpose, row in _chosen(choices(rows)):
         if row is not None:
@@ -105,11 +105,13 @@ def _or_less(value: float | None) -> float:
 
 
 def _described(row: Row, whys: list[str]) -> str:
-    """`int8 (4.22 ms a step, 1.07× fp16's speed, 33.2 dB)`: what the purposes ask about, and how faithful it is."""
+    """`int8 (4.22 ms a step, 1.07× fp16's speed within 1.05–1.09, 33.2 dB)`: what the purposes ask, and fidelity."""
     facts = []
     if SPEED in whys or SPEED_SMALLER in whys:
         facts.append(f"{words.duration(row['step_ms'] / 1000)} a step")
-        facts += [f"{words.times(row['speed_step'])} fp16's speed"] if row["speed_step"] is not None else []
+        facts += (
+            [f"{words.times(row['speed_step'])} fp16's speed{_spread(row)}"] if row["speed_step"] is not None else []
+        )
         facts += ["nothing is surely quicker here"] if row["name"] == FP16 else []
     facts += [words.in_mb(row["size_mb"])] if SIZE in whys else []
     if row["name"] != FP16 and row["sqnr_db"] is not None:
@@ -117,6 +119,11 @@ def _described(row: Row, whys: list[str]) -> str:
     if row["psnr_db"] is not None and row["psnr_db"] < HARDLY_VISIBLE_DB:
         facts.append(f"pictures differ visibly, PSNR {words.in_db(row['psnr_db'])}")
     return f"{row['name']} ({', '.join(facts)})"
+
+
+def _spread(row: Row) -> str:
+    low, high = row["speed_step_low"], row["speed_step_high"]
+    return "" if low is None or high is None else f" within {low:.2f}–{high:.2f}"
 
 
 def _listed(whys: list[str]) -> str:
