@@ -110,10 +110,11 @@ def text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") 
 
 
 def _svg(title: str, parts: list[str], rows: int) -> str:
-    return svg(title, parts, HEAD + rows * ROW + FOOT)
+    return svg(title, parts, WIDTH, HEAD + rows * ROW + FOOT)
 
 
-def svg(title: str, parts: list[str], height: int, width: int = WIDTH) -> str:
+def svg(title: str, parts: list[str], width: int, height: int) -> str:
+    """`parts` under a title, on a card of these pixels."""
     size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'  # DVC draws one without as an icon
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="plot" {size} role="img" '

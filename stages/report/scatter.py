@@ -63,7 +63,7 @@ def scatter(title: str, notes: list[str], axes: tuple[str, str], infinite: str, 
     parts += [line(*one, *other, "line", 2) for one, other in zip(best, best[1:], strict=False)]
     for dot, (x, y), r in sorted(zip(dots, centres, radii, strict=True), key=lambda entry: -entry[2]):
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}" class="{dot.kind}" style="fill-opacity:.88"/>')
-    return svg(title, parts + written, HEIGHT, WIDTH)
+    return svg(title, parts + written, WIDTH, HEIGHT)
 
 
 def ticks(low: float, high: float, about: int = 6) -> list[float]:
