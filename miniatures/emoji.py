@@ -122,12 +122,17 @@ def render(name: str, size_px: int = 64) -> np.ndarray:
 
 def compose(picture: np.ndarray, colour: str, style: str = "plain") -> np.ndarray:
     """(size, size, 3) uint8: the rendered picture in front of a plain background, with a white border as a sticker."""
+    return np.round(over(picture, COLOURS[colour], style)).astype(np.uint8)
+
+
+def over(picture: np.ndarray, colour: tuple[int, int, int], style: str = "plain") -> np.ndarray:
+    """The same in front of any colour, before it is rounded: (size, size, 3) float32 of 0 to 255."""
     layers = _sticker(picture) if style == "sticker" else [picture]
-    flat = np.broadcast_to(np.array(COLOURS[colour], dtype=np.float32), (*picture.shape[:2], 3))
+    flat = np.broadcast_to(np.array(colour, dtype=np.float32), (*picture.shape[:2], 3))
     for layer in layers:
         alpha = layer[..., 3:].astype(np.float32) / 255
         flat = layer[..., :3] * alpha + flat * (1 - alpha)
-    return np.round(flat).astype(np.uint8)
+    return flat
 
 
 def _sticker(picture: np.ndarray) -> list[np.ndarray]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from miniatures import emoji, vae
 from stages.checkpoints.quiet import quiet
+from stages.measurement import retrieval
 
 WEIGHTS = Path("miniatures/weights")
 CONF = Path("conf/model")
@@ -81,19 +82,6 @@ def image_features(scorer: Any, pictures: np.ndarray) -> np.ndarray:
     with torch.no_grad():
         features = [scorer.visual_projection(scorer.vision_model(part).pooler_output) for part in parts]
     return torch.nn.functional.normalize(torch.cat(features), dim=-1).numpy()
-
-
-def nearest_by_pixels(pictures: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """Index of the reference with the least squared difference, for each of (N, H, W, 3) pictures."""
-    found, known = pictures.reshape(len(pictures), -1), references.reshape(len(references), -1)
-    return ((known**2).sum(1)[None] - 2 * found @ known.T).argmin(1)
-
-
-def background(picture: np.ndarray) -> str:
-    """Name of the colour nearest to the median of a picture's outermost pixels; (H, W, 3) in 0..1."""
-    border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
-    seen = 255 * np.median(border, axis=0)
-    return min(emoji.COLOURS, key=lambda name: float(np.square(seen - emoji.COLOURS[name]).sum()))
 
 
 # --- pictures -----------------------------------------------------------------------------------------------------
@@ -175,7 +163,8 @@ def reconstructed(autoencoder: Any, pictures: np.ndarray) -> np.ndarray:
 
 def judge(pictures: np.ndarray, wanted: list[Combination], references: References, scorer: Any) -> dict[str, float]:
     """Shares of pictures with the right subject, colour and style, and the median PSNR in dB to the true picture."""
-    found = [references.combinations[i] for i in nearest_by_pixels(pictures, references.pictures)]
+    nearest = retrieval.least_squares(pictures, references.pictures)[1]
+    found = [references.combinations[i] for i in nearest]
     similar = (image_features(scorer, pictures) @ references.features.T).argmax(1)
     true = references.of(wanted)
     error = np.square(pictures - true).mean(axis=(1, 2, 3))
@@ -185,7 +174,8 @@ def judge(pictures: np.ndarray, wanted: list[Combination], references: Reference
             references.combinations[i][0] == combination[0] for i, combination in zip(similar, wanted, strict=True)
         ],
         "colour": [
-            background(picture) == combination[1] for picture, combination in zip(pictures, wanted, strict=True)
+            retrieval.background(picture, emoji.COLOURS) == combination[1]
+            for picture, combination in zip(pictures, wanted, strict=True)
         ],
         "style": [ours[2] == theirs[2] for ours, theirs in zip(found, wanted, strict=True)],
     }

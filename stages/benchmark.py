@@ -1,10 +1,11 @@
 """Stage `benchmark`: figures and pictures of one model, FP16 and quantized side by side, on this machine.
 
 Consumes both IR folders (for a refiner its base's FP16 one too), evaluation prompts, the CLIP model that scores
-pictures and the machine's description; produces in reports/benchmark/<model> pictures, record.json with every figure,
-the curve sqnr.csv, and metrics.json with the figures that a person compares. Precisions run in turns; fidelity is
-measured against the FP16 IR computed in float32. Where memory is short, parts are loaded in turn, precisions run one
-after the other, and one that does not fit at all is left out with the reason. Compares no models: `compare` does.
+pictures, the judge of prompts and the machine's description; produces in reports/benchmark/<model> pictures,
+record.json with every figure, the curve sqnr.csv, and metrics.json with the figures that a person compares. Precisions
+run in turns; fidelity is measured against the FP16 IR computed in float32, and INT8 is proven by the work that it
+does. Where memory is short, parts are loaded in turn, precisions run one after the other, and one that does not fit at
+all is left out with the reason. Compares no models: `compare` does.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from stages.files import layout, manifest, placing
+from stages.files.layout import FP16
 from stages.ir import anatomy
 from stages.machine import budget, description, memory, sizes, usage
-from stages.measurement import curve, doubts, gallery, metrics, sitting
+from stages.measurement import curve, doubts, gallery, metrics, retrieval, sitting
 from stages.measurement import subject as subjects
 from stages.measurement.reference import POINTS
 from stages.settings import config
 
-READS = ("model.{model}", "prompts", "benchmark", "device", "quantization.name")
+READS = ("model.{model}", "prompts", "judge", "benchmark", "device", "quantization.name")
 
 
 def benchmark(settings: Any) -> dict[str, Any]:
@@ -30,17 +32,19 @@ def benchmark(settings: Any) -> dict[str, Any]:
 
     key = settings.model_key
     machine = require_machine()
-    scorer = manifest.verify(layout.SCORER, rerun="scorer")
-    digests, random_weights = verified(settings)
+    scorer = manifest.verify(layout.SCORER, rerun="scorer")["facts"] or None
+    judge = retrieval.load(Path(settings.judge.repo)) if settings.judge.kind != "none" else None
+    digests = verified(settings)
     subject = subjects.subject(settings)
     with tqdm(total=subject.runs() + 1, desc=f"benchmark {key}", unit="run", leave=False, disable=None) as bar:
         subject = subjects.with_first_stage(subject)
-        found, runs = sitting.measure(subject, scorer, random_weights, bar.update)
+        found, runs, reference = sitting.measure(subject, scorer, judge, bar.update)
         bar.update()
-    about = {"machine": machine["id"], "random_weights": random_weights, "clip_model": scorer["facts"] or None}
+    about = {"machine": machine["id"], "random_weights": subject.random_weights, "clip_model": scorer}
+    about |= {"judge": {"title": settings.judge.title, "licence": settings.judge.licence} if judge else None}
     found = about | found | {"inputs": digests}
     found |= {"doubts": doubts.doubts(found)}
-    gallery.write(layout.benchmark(key) / "images", subject, runs)
+    gallery.write(layout.benchmark(key) / "images", subject, runs, reference)
     write(layout.benchmark(key), found)
     return found
 
@@ -58,18 +62,18 @@ def require_machine() -> dict[str, Any]:
     return found
 
 
-def verified(settings: Any) -> tuple[dict[str, str], bool]:
-    """Digests of all that is read, each folder being what its manifest says; and whether the weights are random."""
+def verified(settings: Any) -> dict[str, str]:
+    """Digests of all that is read, each folder being what its manifest says."""
     key, model, scheme = settings.model_key, settings.model, settings.quantization.name
-    reruns = {layout.FP16: (key, layout.FP16, f"export@{key}"), scheme: (key, scheme, f"quantize@{key}")}
+    reruns = {FP16: (key, FP16, f"export@{key}"), scheme: (key, scheme, f"quantize@{key}")}
     if model.role == "refiner":
-        reruns["base"] = (model.base, layout.FP16, f"export@{model.base}")
-    manifests, digests = {}, {}
+        reruns["base"] = (model.base, FP16, f"export@{model.base}")
+    digests = {}
     for name, (owner, precision, rerun) in reruns.items():
-        manifests[name] = manifest.verify(layout.ir(owner, precision), rerun=rerun)
+        manifest.verify(layout.ir(owner, precision), rerun=rerun)
         digests[name] = manifest.digest(layout.ir(owner, precision))
     digests["scorer"] = manifest.digest(layout.SCORER)
-    return digests, bool(manifests[layout.FP16]["facts"].get("random_weights"))
+    return digests
 
 
 def write(target: Path, found: dict[str, Any]) -> None:
@@ -80,24 +84,31 @@ def write(target: Path, found: dict[str, Any]) -> None:
 
 
 def closing_line(found: dict[str, Any]) -> str:
-    row = found["precisions"][found["quantization"]]
-    step, image = row["speedup_step"], row["speedup_image"]
-    busy = "; the machine was busy, take the times with care" if found["noise"]["flagged"] else ""
-    fidelity = f"noise prediction {row['sqnr_db']} dB, pictures {row['psnr_db']} dB"
+    """What matters of the quantized model in one line; of what was not run, why."""
+    name = found["quantization"]
+    row, what = found["precisions"][name], f"{found['model']} {name}"
+    if row["skipped"]:
+        return f"{what}: {row['skipped']}"
+    said = [speeds(row) if row["speedup_step"] else f"{FP16}: {found['precisions'][FP16]['skipped']}"]
+    said += [f"{100 * row['macs']['share_int8']:.0f} % of a step's work in INT8"]
     if found["random_weights"]:
-        fidelity = "the weights are random, nothing else means anything"
-    doubted = "".join(f"; {doubt}" for doubt in found["doubts"])
-    return (
-        f"{found['model']} {found['quantization']}: {step['ratio']:.2f}x ({step['low']:.2f} to "
-        f"{step['high']:.2f}) the speed of fp16 in a UNet step, {image['ratio']:.2f}x in an image; "
-        f"{fidelity}{busy}{doubted}"
-    )
+        said += ["the weights are random, nothing else means anything"]
+    elif found["reference"]:
+        said += [f"noise prediction {row['sqnr_db']} dB, pictures {row['psnr_db']} dB"]
+    said += ["the machine was busy, take the times with care"] if found["noise"]["flagged"] else []
+    return f"{what}: {'; '.join([*said, *found['doubts']])}"
+
+
+def speeds(row: dict[str, Any]) -> str:
+    step, image = row["speedup_step"], row["speedup_image"]
+    interval = f"{step['low']:.2f} to {step['high']:.2f}"
+    return f"{step['ratio']:.2f}x ({interval}) the speed of {FP16} in a UNet step, {image['ratio']:.2f}x in an image"
 
 
 def need(settings: Any) -> budget.Need:
-    folders = [layout.ir(settings.model_key, name) for name in (layout.FP16, settings.quantization.name)]
+    folders = [layout.ir(settings.model_key, name) for name in (FP16, settings.quantization.name)]
     for folder in folders:
-        rerun = "export" if folder.name == layout.FP16 else "quantize"
+        rerun = "export" if folder.name == FP16 else "quantize"
         manifest.read_whole(folder, rerun=f"{rerun}@{settings.model_key}")
     asked = memory.request(settings.model.sampler, settings.device)
     pictures = settings.benchmark.prompts * len(settings.model.tasks) + settings.benchmark.warmup

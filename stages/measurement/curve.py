@@ -17,17 +17,37 @@ from stages.files.layout import FP16
 from stages.measurement import fidelity
 
 Curve = list[list[float | None]]  # [timestep, decibels], from noise (999) to picture (0)
+QUARTERS, TIMESTEPS = 4, 1000  # of the schedule that the family is trained on
 
 
 def sqnr_by_timestep(points: list[dict[str, np.ndarray]], expected: list[np.ndarray], found: list[np.ndarray]) -> Curve:
     """SQNR pooled over the points of each timestep; points are UNet inputs, whose `timestep` is the same in a batch."""
     groups: dict[float, list[int]] = defaultdict(list)
     for number, point in enumerate(points):
-        groups[float(np.ravel(point["timestep"])[0])].append(number)
-    return [
-        [timestep, _pooled([expected[number] for number in chosen], [found[number] for number in chosen])]
-        for timestep, chosen in sorted(groups.items(), reverse=True)
-    ]
+        groups[timestep(point)].append(number)
+    return [[step, _pooled(expected, found, chosen)] for step, chosen in sorted(groups.items(), reverse=True)]
+
+
+def sqnr_by_quarter(
+    points: list[dict[str, np.ndarray]], expected: list[np.ndarray], found: list[np.ndarray]
+) -> list[float | None]:
+    """SQNR pooled over the points below timestep 250, from there to 500, to 750, and the rest; None without a point.
+
+    A quarter is never hidden by the others: errors near the picture (0) weigh little in a figure over all of it.
+    """
+    groups: list[list[int]] = [[] for _ in range(QUARTERS)]
+    for number, point in enumerate(points):
+        groups[min(int(QUARTERS * timestep(point) // TIMESTEPS), QUARTERS - 1)].append(number)
+    return [_pooled(expected, found, chosen) if chosen else None for chosen in groups]
+
+
+def worst_quarter_db(quarters: list[float | None] | None) -> float | None:
+    """The least of them; None where there is none, or all predictions are the reference's."""
+    return min((value for value in quarters or [] if value is not None), default=None)
+
+
+def timestep(point: dict[str, np.ndarray]) -> float:
+    return float(np.ravel(point["timestep"])[0])
 
 
 def sqnr_csv(record: dict[str, Any]) -> str:
@@ -37,13 +57,13 @@ def sqnr_csv(record: dict[str, Any]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["timestep", "sqnr_db", "sqnr_db_fp16"])
-    for timestep in sorted(set().union(*curves)):
-        writer.writerow([f"{timestep:g}", *(_cell(curve.get(timestep)) for curve in curves)])
+    for step in sorted(set().union(*curves)):
+        writer.writerow([f"{step:g}", *(_cell(curve.get(step)) for curve in curves)])
     return text.getvalue()
 
 
-def _pooled(expected: list[np.ndarray], found: list[np.ndarray]) -> float | None:
-    value = fidelity.pooled_sqnr_db(expected, found)
+def _pooled(expected: list[np.ndarray], found: list[np.ndarray], chosen: list[int]) -> float | None:
+    value = fidelity.pooled_sqnr_db([expected[number] for number in chosen], [found[number] for number in chosen])
     return None if value is None else round(value, 2)
 
 

@@ -1,6 +1,7 @@
-"""Pictures that cannot be right although none is black: noise instead of what the prompt says, or another picture.
+"""What is to be doubted in a record: pictures that cannot be right although none is black, INT8 that hardly runs.
 
-Consumes a record; produces sentences, none where all is well. Random weights are not doubted: they draw noise.
+Consumes a record; produces sentences, none where all is well. Pictures of random weights are not doubted: they are
+noise.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from stages.files.layout import FP16
+from stages.measurement import proof
 
 NOTHING_IN_COMMON_DB = 12.0  # PSNR of two unrelated pictures of the miniatures: 6 to 11
 ALIKE = 0.6  # CLIP similarity of unrelated pictures stays below
@@ -15,8 +17,24 @@ ABOVE_FLOOR = 0.1  # of the way from a wrong prompt's score to 100
 
 
 def doubts(record: dict[str, Any]) -> list[str]:
-    if record["random_weights"]:
+    rows = record["precisions"].items()
+    said = [proof.doubt(row, name, row.get("scheme") or record.get("scheme")) for name, row in rows if name != FP16]
+    said = [sentence for sentence in said if sentence]
+    return said if record["random_weights"] else [*said, *of_pictures(record), *of_controls(record)]
+
+
+def of_controls(record: dict[str, Any]) -> list[str]:
+    """Figures that mean nothing, since the reference is not even like itself."""
+    again = (record.get("controls") or {}).get("reference_again") or {}
+    if again.get("identical") is not False:
         return []
+    return [
+        f"the reference, run again, is not itself (predictions {again['sqnr_db']} dB, pictures {again['psnr_db']} dB): "
+        "nothing is known better than that"
+    ]
+
+
+def of_pictures(record: dict[str, Any]) -> list[str]:
     said = []
     for name, row in record["precisions"].items():
         psnr, alike = row.get("psnr_db"), row.get("clip_similarity")

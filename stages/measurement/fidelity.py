@@ -82,6 +82,10 @@ def ssim(reference: np.ndarray, result: np.ndarray) -> float:
     return float(np.mean(numerator / denominator))
 
 
+def rounded(value: float | None, digits: int = 2) -> float | None:
+    return None if value is None else round(value, digits)
+
+
 def flaw(pixels: np.ndarray) -> str | None:
     """What makes a picture (h, w, 3) no picture: "not finite", "black" or "constant"; None for a usable one."""
     values = np.asarray(pixels, dtype=np.float64)

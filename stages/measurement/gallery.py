@@ -1,6 +1,6 @@
 """Pictures of a benchmark on disk, with the list that says what each of them is.
 
-Consumes a subject and its runs; produces PNG files and images.json, the last of them.
+Consumes a subject, its runs and the reference's; produces PNG files and images.json, the last of them.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from typing import Any
 
 from stages.files import layout, placing
 from stages.measurement import tasks
+from stages.measurement.reference import Reference
 from stages.measurement.subject import Subject
 
 
-def write(target: Path, subject: Subject, runs: dict[str, list[tasks.Run]]) -> None:
-    """The folder `target`, whole: every run's picture, a refiner's base's too, and their list."""
+def write(target: Path, subject: Subject, runs: dict[str, list[tasks.Run]], reference: Reference) -> None:
+    """The folder `target`, whole: every run's picture, the reference's and a refiner's base's too, and their list."""
+    shown = reference.name and not subject.random_weights
+    runs = runs | ({layout.REFERENCE: reference.runs} if shown else {})
     with placing.whole(target) as folder:
         entries = [save(folder, subject, run, name) for name, mine in runs.items() for run in mine]
         entries += base_pictures(folder, subject)

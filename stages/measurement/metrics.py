@@ -10,10 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from stages.files.layout import FP16
+from stages.measurement import curve
 
 Row = dict[str, Any]  # of a record: the figures of one precision
 BOTH = ("size_mb", "step_ms", "image_s", "memory_gb", "sqnr_db", "psnr_db", "ssim", "clip_score")
-ALONE = ("speed_step", "clip_similarity", "share_int8")  # of the quantized model against FP16, or its alone
+# Of the quantized model alone, or of it against FP16 or the reference:
+ALONE = ("speed_step", "sqnr_worst_quarter_db", "clip_drop_percent", "clip_similarity", "share_macs_int8")
 
 
 def metrics(record: dict[str, Any]) -> dict[str, Any]:
@@ -28,7 +30,6 @@ def metrics(record: dict[str, Any]) -> dict[str, Any]:
 
 def figures(row: Row) -> dict[str, float | None]:
     """One precision's figures by the names of the short form, rounded to what a reader needs."""
-    layers = row.get("executed_precisions") or {}
     return {
         "size_mb": rounded(row.get("unet_size_mb"), 2),
         "step_ms": rounded(median(row, "unet_step_s", 1000), 2),
@@ -39,8 +40,10 @@ def figures(row: Row) -> dict[str, float | None]:
         "ssim": row.get("ssim"),
         "clip_score": row.get("clip_score"),
         "speed_step": rounded((row.get("speedup_step") or {}).get("ratio"), 3),
+        "sqnr_worst_quarter_db": curve.worst_quarter_db(row.get("sqnr_by_quarter")),
+        "clip_drop_percent": row.get("clip_drop_percent"),
         "clip_similarity": row.get("clip_similarity"),
-        "share_int8": rounded(row["executed_int8"] / sum(layers.values()), 3) if layers else None,
+        "share_macs_int8": rounded((row.get("macs") or {}).get("share_int8"), 3),
     }
 
 

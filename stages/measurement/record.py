@@ -11,7 +11,7 @@ from typing import Any
 
 from stages.files import layout
 from stages.machine import description, fitting
-from stages.measurement import figures, latency, peak, tasks, turns
+from stages.measurement import curve, figures, latency, likeness, peak, proof, tasks, turns
 from stages.measurement import reference as references
 from stages.measurement import subject as subjects
 from stages.measurement.reference import Reference
@@ -28,11 +28,12 @@ def measure(subject: Subject, tick: Callable[[], Any]) -> tuple[dict[str, Any], 
         peaks = peak.peak_gops(subject.settings.device)
         for group in groups:
             loaded = {name: subjects.load(subject, name) for name in group}
+            static = {name: proven(subject, name, pipes, reference) for name, pipes in loaded.items()}
             runs |= turns.interleaved_runs(subject, loaded, reference, tick)
             times = turns.part_times(subject, loaded, reference)
             for name, pipes in loaded.items():
-                rows[name] = row(subject, name, pipes[subject.main_task], reference, runs[name], times[name], peaks)
-                rows[name] |= costs[name]
+                rows[name] = static[name] | row(subject, pipes, reference, runs[name], times[name])
+                rows[name] |= figures.work_figures(rows[name], peaks) | costs[name]
                 tick()
             del loaded
             subjects.let_go(subject)
@@ -42,24 +43,32 @@ def measure(subject: Subject, tick: Callable[[], Any]) -> tuple[dict[str, Any], 
         for name, reason in subject.skipped.items()
     }
     about = header(subject, runs, disturbance, peaks)
-    about |= {"reference": reference.name, "interleaved": len(groups) == 1}
+    about |= {"reference": reference.name, "points": points(reference), "interleaved": len(groups) == 1}
     return about | {"precisions": {name: rows[name] for name in sorted(rows, key=subject.order)}}, runs, reference
+
+
+def proven(subject: Subject, name: str, pipes: dict[str, Any], reference: Reference) -> dict[str, Any]:
+    """What a precision is before it is timed; `Unusable` where it is called INT8 and runs none: nothing is to be
+    measured then."""
+    found = figures.static_figures(subject.folders[name], pipes[subject.main_task], reference.points[0])
+    if name != layout.FP16:
+        try:
+            proof.require_int8(found, subject.key, name, subject.scheme(name))
+        except ValueError as error:
+            raise subjects.Unusable(name, str(error)) from error
+    return found | {"scheme": subject.scheme(name)}
 
 
 def row(
     subject: Subject,
-    name: str,
-    pipeline: Any,
+    pipes: dict[str, Any],
     reference: Reference,
     runs: list[tasks.Run],
     times: dict[str, list[float]],
-    peaks: dict[str, float],
 ) -> dict[str, Any]:
-    """The figures of one precision but those that need another one."""
-    folder = subject.folders[name]
-    found = figures.static_figures(folder, pipeline) | figures.time_figures(runs, times, subject.main_task)
-    found |= figures.work_figures(found, folder, reference.points[0], peaks)
-    return found | figures.fidelity_figures(reference, runs, pipeline)
+    """The measured figures of one precision but those that need another one."""
+    found = figures.time_figures(runs, times, subject.main_task)
+    return found | likeness.likeness(reference, runs, pipes[subject.main_task])
 
 
 def header(
@@ -80,8 +89,14 @@ def header(
         "scheduler_options": model.sampler.options,
         "executed_steps": main.steps,
         "quantization": settings.quantization.name,
+        "scheme": subject.precisions.get(settings.quantization.name) and subject.scheme(settings.quantization.name),
         "decode": "tiles" if subject.asked.tiles else "whole",
         "settings": {name: config.as_dict(getattr(settings, name)) for name in ("benchmark", "device", "prompts")},
         "peak_gops": peaks,
         "noise": disturbance,
     }
+
+
+def points(reference: Reference) -> list[list[str | float]]:
+    """[prompt, timestep] of each point that predictions are compared at, in the order of `sqnr_by_sample`."""
+    return [[owner, curve.timestep(point)] for owner, point in zip(reference.owners, reference.points, strict=True)]

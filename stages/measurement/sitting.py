@@ -11,27 +11,44 @@ from collections.abc import Callable
 from typing import Any
 
 from stages.files import layout
-from stages.measurement import clip, figures, record, tasks
+from stages.measurement import clip, controls, likeness, record, retrieval, tasks
 from stages.measurement import subject as subjects
+from stages.measurement.reference import Reference
 from stages.measurement.subject import Precision, Subject, Unusable
 
 Runs = dict[str, list[tasks.Run]]  # by precision
 
 
 def measure(
-    subject: Subject, scorer: dict[str, Any], random_weights: bool, tick: Callable[[], Any]
-) -> tuple[dict[str, Any], Runs]:
-    """All figures and runs; `scorer`: the CLIP model's manifest, without facts where nothing is scored."""
+    subject: Subject, scorer: Any, judge: retrieval.Judge | None, tick: Callable[[], Any]
+) -> tuple[dict[str, Any], Runs, Reference]:
+    """All figures, the runs, and the reference; `scorer`: facts of the CLIP model, None where nothing is scored."""
     found, runs, reference = record.measure(subject, tick)
-    if random_weights:
-        figures.forget_fidelity(found["precisions"])
-    elif scorer["facts"] and reference.name:
-        figures.add_clip_figures(found["precisions"], reference, runs, clip.load(layout.SCORER))
-    return found, runs
+    found |= {"controls": None, "retrieval": None}
+    if subject.random_weights:
+        likeness.forget(found["precisions"])
+    elif reference.name:
+        found |= compared(found["precisions"], reference, runs, scorer, judge)
+    return found, runs, reference
+
+
+def compared(
+    rows: dict[str, Any], reference: Reference, runs: dict[str, Any], scorer: Any, judge: retrieval.Judge | None
+) -> dict[str, Any]:
+    """What CLIP and the judge of prompts say of the pictures, as far as there are such: into the rows of precisions;
+    returned of the reference and its controls."""
+    model = clip.load(layout.SCORER) if scorer else None
+    if model:
+        likeness.add_clip_figures(rows, reference, runs, model)
+    found = {"controls": controls.figures(reference.runs, reference.predictions, reference.controls, model)}
+    if judge:
+        same = {name: reference.same_task(mine) for name, mine in runs.items()}
+        found["retrieval"] = retrieval.add_retrieval(rows, reference.runs, same, judge)
+    return found
 
 
 def measure_what_runs(
-    settings: Any, precisions: dict[str, Precision], scorer: dict[str, Any], random_weights: bool
+    settings: Any, precisions: dict[str, Precision], scorer: Any
 ) -> tuple[dict[str, Any], Runs, dict[str, str]]:
     """The same without precisions that do not load or draw no picture; runs of the main task, and those reasons.
 
@@ -47,7 +64,7 @@ def measure_what_runs(
         try:
             with tqdm(total=subject.runs(), desc=label, unit="run", leave=False, disable=None) as bar:
                 subject = subjects.with_first_stage(subject)
-                found, runs = measure(subject, scorer, random_weights, bar.update)
+                found, runs, _ = measure(subject, scorer, None, bar.update)
             main = {name: [run for run in mine if run.job.task == subject.main_task] for name, mine in runs.items()}
             return found, main, reasons
         except Unusable as error:

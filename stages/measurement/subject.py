@@ -40,6 +40,14 @@ class Precision:
     folder: Path
     device: Device
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the folder's manifest states of it."""
+        return manifest.read(self.folder, rerun="quantize")["facts"]
+
+
+AGAIN, OTHERS = 1, 2  # pictures, see Subject.controls
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -77,12 +85,28 @@ class Subject:
         own |= {"two-stage-sdedit"} if "two-stage" in own else set()
         return sorted(own & set(tasks.TASKS), key=lambda task: (task != self.main_task, tasks.TASKS.index(task)))
 
+    @property
+    def random_weights(self) -> bool:
+        """Whether pictures mean nothing."""
+        return any(one.facts.get("random_weights") for one in self.precisions.values())
+
+    def scheme(self, precision: str) -> str | None:
+        """What an IR says it was made by; None of FP16."""
+        return self.precisions[precision].facts.get("scheme")
+
     def order(self, precision: str) -> int:
         return list(self.precisions).index(precision)
 
     def runs(self) -> int:
         """Pictures and other pieces of work, for a progress bar."""
-        return len(self.prompts) * (1 + len(self.folders) * len(self.all_tasks)) + 2 * len(self.folders)
+        pictures = len(self.prompts) * (1 + len(self.folders) * len(self.all_tasks)) + sum(self.controls)
+        return pictures + 2 * len(self.folders)
+
+    @property
+    def controls(self) -> tuple[int, int]:
+        """Pictures of the reference that are drawn again, and drawn with another seed: few, for they are its dearest
+        kind; none where pictures mean nothing."""
+        return (0, 0) if self.random_weights else (min(AGAIN, len(self.prompts)), min(OTHERS, len(self.prompts)))
 
 
 def subject(settings: Settings) -> Subject:
@@ -116,7 +140,7 @@ def with_first_stage(subject: Subject) -> Subject:
         base = pipelines.load(folder, "text-to-image", model.sampler, settings.device, room=subject.room)
         drawing.generate(base, subject.prompts[0].text, model.sampler, settings.benchmark.seed, steps=2)  # warm-up
         how = model.sampler, subject.steps, settings.benchmark, subject.room.clock
-        stage = tasks.first_stage(base, subject.prompts, *how)
+        stage = tasks.first_stage(base, subject.prompts, *how, others=subject.controls[1])
         del base
         let_go(subject)
     return replace(subject, first_stage=stage)
@@ -146,6 +170,15 @@ def jobs(subject: Subject, task: str, pictures: Sequence[Any] = ()) -> list[task
     elif task == "image-to-image":
         starts = [tasks.Start(picture) for picture in pictures]
     return tasks.jobs(task, subject.prompts, starts, subject.settings.benchmark, subject.settings.model.sampler)
+
+
+def other_jobs(subject: Subject) -> list[tasks.Job]:
+    """The main task's first prompts with all their noise from other seeds: what the same prompt may look like too."""
+    starts = subject.first_stage.others if subject.first_stage else None
+    prompts, settings = subject.prompts[: subject.controls[1]], subject.settings
+    return tasks.jobs(
+        subject.main_task, prompts, starts, settings.benchmark, settings.model.sampler, further=tasks.OTHER_SEED
+    )
 
 
 def run(subject: Subject, pipeline: Any, job: tasks.Job, precision: str) -> tasks.Run:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 TASKS = ("text-to-image", "image-to-image", "two-stage", "two-stage-sdedit")
 Clock = Callable[[], float]  # seconds
 SECOND_SEED = 10_000  # apart from the first stage's: the same noise twice would be no noise at all
+OTHER_SEED = 20_000  # what control pictures are drawn with, apart from both
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,21 @@ class Run:
 
 
 def jobs(
-    task: str, prompts: list[Prompt], starts: list[Start] | None, settings: Benchmark, sampler: Sampler
+    task: str,
+    prompts: list[Prompt],
+    starts: list[Start] | None,
+    settings: Benchmark,
+    sampler: Sampler,
+    further: int = 0,
 ) -> list[Job]:
-    """One job per prompt, the n-th with seed `settings.seed` + n."""
+    """One job per prompt, the n-th with seed `settings.seed` + n, and so much `further`."""
     how = {
         "text-to-image": {},
         "image-to-image": {"strength": settings.strength},
         "two-stage": {"denoising_start": sampler.high_noise_fraction},
         "two-stage-sdedit": {"strength": settings.sdedit_strength},
     }[task]
-    first = settings.seed + (0 if starts is None else SECOND_SEED)
+    first = settings.seed + further + (0 if starts is None else SECOND_SEED)
     return [
         Job(task, prompt, first + n, starts[n] if starts is not None else None, how) for n, prompt in enumerate(prompts)
     ]
@@ -107,34 +113,37 @@ def first_stage(
     steps: int,
     settings: Benchmark,
     clock: Clock = time.perf_counter,
+    others: int = 0,
 ) -> FirstStage:
-    """The base's part in the two-stage tasks, for every prompt."""
+    """The base's part in the two-stage tasks, for every prompt; of the first `others` with other seeds too."""
     halves, finished, pictures = [], [], []
-    for n, prompt in enumerate(prompts):
 
-        def draw(n: int = n, prompt: Any = prompt, **how: Any) -> Start:
-            latents, seconds = latency.stopwatch(
-                lambda: drawing.generate(
-                    pipeline, prompt.text, sampler, settings.seed + n, steps=steps, output="latent", **how
-                ),
-                clock,
-            )
-            return Start(latents, drawing.executed_steps(pipeline), seconds)
+    def draw(n: int, further: int = 0, **how: Any) -> Start:
+        seed = settings.seed + n + further
+        latents, seconds = latency.stopwatch(
+            lambda: drawing.generate(pipeline, prompts[n].text, sampler, seed, steps=steps, output="latent", **how),
+            clock,
+        )
+        return Start(latents, drawing.executed_steps(pipeline), seconds)
 
-        halves.append(draw(denoising_end=sampler.high_noise_fraction))
-        finished.append(draw())
+    for n in range(len(prompts)):
+        halves.append(draw(n, denoising_end=sampler.high_noise_fraction))
+        finished.append(draw(n))
         picture, seconds = latency.stopwatch(lambda: drawing.decode(pipeline, finished[-1].image), clock)
         pictures.append(Start(picture, finished[-1].steps, finished[-1].seconds + seconds))
-    return FirstStage(halves, finished, pictures)
+    apart = [draw(n, denoising_end=sampler.high_noise_fraction, further=OTHER_SEED) for n in range(others)]
+    return FirstStage(halves, finished, pictures, apart)
 
 
 @dataclass(frozen=True)
 class FirstStage:
-    """Half-finished latents, finished latents and pictures of the base, one per prompt."""
+    """Half-finished latents, finished latents and pictures of the base, one per prompt; `others`: half-finished
+    latents of the first prompts from other seeds."""
 
     halves: list[Start]
     finished: list[Start]
     pictures: list[Start]
+    others: list[Start]
 
     def starts(self, task: str) -> list[Start]:
         if task == "image-to-image":  # the picture is given: what it cost does not count

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stages.report import results
 from stages.report.results import BEFORE, Result
-from stages.report.words import DASH, duration, fixed, in_db, in_mb, number, times
+from stages.report.words import DASH, duration, fixed, in_db, in_mb, number, percent, times
 
 PUBLISHED = Path(__file__).with_name("published.json")
 
@@ -61,7 +61,11 @@ def columns(found: list[Result]) -> list[Column]:
             "100 × cosine of picture and prompt as CLIP sees them; below, cosine of picture and float32 picture",
             lambda r, p, _: clip_figures(r, p),
         ),
-        Column("INT8 layers", "that the compiled UNet really executes in INT8", lambda r, p, _: executed(r, p)),
+        Column(
+            "MACs in INT8",
+            "share of a UNet step's multiply-accumulates that its kernels execute in INT8",
+            lambda r, p, _: percent(r.figure(p, "macs", "share_int8")),
+        ),
     ]
 
 
@@ -136,10 +140,3 @@ def clip_figures(result: Result, precision: str) -> str:
 
 def rank(result: Result, precision: str, found: list[Result]) -> str:
     return times(results.times_faster(result, results.largest(found), precision)) if result.role == "base" else DASH
-
-
-def executed(result: Result, precision: str) -> str:
-    """`104 of 118` convolutions and matrix products."""
-    count, layers = result.figure(precision, "executed_int8"), result.value(precision, "executed_precisions")
-    total = f" of {sum(layers.values())}" if layers else ""
-    return DASH if count is None else f"{count:.0f}{total}"

@@ -6,9 +6,11 @@ and seed, and starts from the same latents where the models' latents have the sa
 
 from __future__ import annotations
 
+from stages.files.layout import REFERENCE
 from stages.report import pictures, results
 from stages.report.pictures import Grid, Row
 from stages.report.results import BEFORE, IMAGE_TO_IMAGE, TEXT_TO_IMAGE, TWO_STAGE, TWO_STAGE_SDEDIT, Result
+from stages.report.words import in_db
 
 COLUMNS = 8  # more prompts than this are drawn and measured, but not shown
 GAIN = 8  # what differences are multiplied by, to be seen at all
@@ -28,6 +30,20 @@ def precisions(result: Result) -> Grid:
     differences = [pictures.difference(one, other, GAIN) if one and other else None for one, other in pairs]
     rows.append(Row("difference", f"times {GAIN}, black: equal", differences[: len(ids)]))
     return grid(f"{result.title}: {title(BEFORE)} and {title(result.after)}", rows, [result])
+
+
+def worst(result: Result) -> Grid:
+    """The prompts whose quantized pictures differ most from the reference's, with what differs."""
+    task, texts = main_task(result), results.prompts([result])
+    prompts = [entry for entry in result.value(result.after, "worst_prompts") or [] if entry["id"] in texts]
+    columns = [f"{entry['text']}: {in_db(entry['psnr_db'])}".replace(" dB", "\u00a0dB") for entry in prompts]
+    pairs = [
+        tuple(result.take(task, precision, entry["id"]) for precision in (REFERENCE, result.after)) for entry in prompts
+    ]
+    differences = [pictures.difference(one, other, GAIN) if one and other else None for one, other in pairs]
+    shown = {"float32": [one for one, _ in pairs], title(result.after): [other for _, other in pairs]}
+    rows = [Row(label, "", taken) for label, taken in shown.items()] + [Row("difference", f"times {GAIN}", differences)]
+    return Grid(f"{result.title}: the worst prompts", columns, rows if any(differences) else [])
 
 
 def two_stage(result: Result) -> Grid:
@@ -74,6 +90,7 @@ def all_grids(found: list[Result]) -> dict[str, Grid]:
     """By file name, in the order of the page; grids without a picture are left out."""
     named = {"overview": overview(found)}
     named |= {f"precisions-{result.key}": precisions(result) for result in found}
+    named |= {f"worst-{result.key}": worst(result) for result in found}
     named |= {f"two-stage-{result.key}": two_stage(result) for result in found if result.role == "refiner"}
     named |= {"image-to-image": image_to_image(found), "few-steps": few_steps(found)}
     return {name: grid for name, grid in named.items() if grid.rows}

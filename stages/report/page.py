@@ -10,15 +10,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stages.report import comparison, grids, pictures, plots, results, summary, words
+from stages.report import comparison, evidence, grids, panels, pictures, plots, results, summary, words
 from stages.report.pictures import Grid
 from stages.report.results import BEFORE, Result
 
 TEMPLATES = Path(__file__).parent
 THUMBNAIL = 208  # pixels: twice what a wide screen shows of one
 PARTS = ("text_encoders_s", "vae_decode_s")
+LEFT_OUT = ("raw", "layers", "points")  # of the records on the page: long, and in record.json
 ABOUT = {
     "precisions": "Above and below: the same latents, prompt and sampler. What differs is shown amplified.",
+    "worst": "The three prompts of each model whose pictures differ most from float32's, worst first, with their PSNR.",
     "two-stage": "The base draws with as many steps alone; hands its unfinished latents to the refiner (an ensemble of "
     "experts); or finishes, and the refiner starts anew at low strength.",
     "image-to-image": "Each model starts from the picture above, noised part of the way, with the same prompt.",
@@ -41,7 +43,9 @@ def page(found: list[Result], machine: dict[str, Any], shown: dict[str, Grid], d
             published=comparison.beside_published(found),
             overview=shown.get("overview"),
             chapters=chapters(shown),
-            plots=drawn,
+            plots={name: svg for name, svg in drawn.items() if name != "curve"},
+            curve=drawn.get("curve"),
+            evidence=evidence.evidence(found),
             found=found,
             before=grids.title(BEFORE),
             after=grids.title(found[0].after),
@@ -74,6 +78,7 @@ def chapters(shown: dict[str, Grid]) -> list[tuple[str, str, list[Grid]]]:
     """(title, explanation, grids): the grids of one kind together."""
     titles = {
         "precisions": "Precision by precision",
+        "worst": "Where most was lost",
         "few-steps": "Few steps",
         "two-stage": "Two stages",
         "image-to-image": "Image to image",
@@ -114,6 +119,9 @@ def draw_plots(found: list[Result]) -> dict[str, str]:
     if any(value is not None for _, *pair in fidelity for value in pair):  # random weights have none
         title = "Noise prediction against float32 (SQNR)"
         drawn["fidelity"] = plots.paired_bars(title, names, fidelity, words.in_db)
+    if curves := evidence.curves(found):
+        note = "SQNR in dB by timestep, from noise (999) to the picture (0)"
+        drawn["curve"] = panels.panels("Noise prediction along the schedule", note, names, curves)
     return drawn
 
 
@@ -171,13 +179,13 @@ def inference_precision(result: Result, precision: str) -> str:
 
 
 def record(result: Result) -> str:
-    """record.json to be read: without the raw measurements, null for what is not finite."""
+    """record.json to be read: without raw measurements and layers, null for what is not finite."""
     return json.dumps(readable(result.record), indent=1, ensure_ascii=False)
 
 
 def readable(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: readable(inner) for key, inner in value.items() if key != "raw"}
+        return {key: readable(inner) for key, inner in value.items() if key not in LEFT_OUT}
     if isinstance(value, list):
         return [readable(inner) for inner in value]
     return None if isinstance(value, float) and not results.is_number(value) else value

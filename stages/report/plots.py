@@ -26,6 +26,8 @@ STYLE = """
 .plot .line{stroke:var(--after,#e0662f)}
 .plot .part-0{fill:var(--part-0,#c9a227)} .plot .part-1{fill:var(--after,#e0662f)}
 .plot .part-2{fill:var(--part-2,#4178be)}
+.plot polyline{fill:none;stroke-width:2;stroke-linejoin:round}
+.plot .curve-before{stroke:var(--before,#8a97ad)} .plot .curve-after{stroke:var(--after,#e0662f)}
 """
 
 

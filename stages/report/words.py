@@ -61,3 +61,8 @@ def in_db(value: float | None) -> str:
 
 def fixed(value: float | None, digits: int) -> str:
     return DASH if value is None else f"{value:.{digits}f}"
+
+
+def percent(value: float | None, digits: int = 0) -> str:
+    """`94 %` of 0.94"""
+    return DASH if value is None else f"{100 * value:.{digits}f} %"

@@ -32,6 +32,7 @@ def check(params: dict[str, Any], running: str | None = None) -> None:
             raise ValueError(f"calibration.sizes[{number}] must be [width, height], got {size}")
     _check_prompts(params["prompts"])
     _check_clip(params["clip"])
+    _check_judge(params["judge"])
     _check_quantization(params["quantization"])
     if not params["device"]["name"]:
         raise ValueError("device.name must be an OpenVINO device such as CPU, GPU or NPU, got ''")
@@ -115,8 +116,10 @@ def _check_prompts(prompts: dict[str, Any]) -> None:
 
 def _check_quantization(quantization: dict[str, Any]) -> None:
     name, scheme, weights = (quantization[field] for field in ("name", "scheme", "weights"))
-    if name in (layout.FP16, "base") or not name.replace("-", "").replace("_", "").isalnum():
-        raise ValueError(f"quantization.name must be letters, digits, - and _, not fp16 and not base, got {name!r}")
+    if name in (layout.FP16, layout.REFERENCE, "base") or not name.replace("-", "").replace("_", "").isalnum():
+        raise ValueError(
+            f"quantization.name must be letters, digits, - and _, not fp16, reference or base, got {name!r}"
+        )
     for field, rest in AT_REST.items():
         if field not in EFFECTS[scheme] and quantization[field] != rest:
             raise ValueError(
@@ -149,3 +152,8 @@ def _check_clip(clip: dict[str, Any]) -> None:
         raise ValueError(f"clip.repo must be a folder or a repository where clip.kind is {clip['kind']}, got null")
     if clip["kind"] == "hub" and not clip["revision"]:
         raise ValueError(f"clip.revision must be a commit or main where clip.kind is hub, got {clip['revision']!r}")
+
+
+def _check_judge(judge: dict[str, Any]) -> None:
+    if judge["kind"] != "none" and not judge["repo"]:
+        raise ValueError(f"judge.repo must be a folder where judge.kind is {judge['kind']}, got null")

@@ -156,6 +156,15 @@ class Clip(Part):
 
 
 @dataclass(repr=False)
+class Judge(Part):
+    title: str
+    kind: Literal["local", "none"]
+    repo: str | None
+    licence: str | None
+    watch: str
+
+
+@dataclass(repr=False)
 class Calibration(Part):
     prompts: Count
     steps_per_prompt: Steps
@@ -206,6 +215,7 @@ class Settings(Part):
     models: dict[str, Model]
     prompts: Prompts
     clip: Clip
+    judge: Judge
     calibration: Calibration
     quantization: Quantization
     benchmark: Benchmark
@@ -215,6 +225,7 @@ class Settings(Part):
 SECTIONS: dict[str, type] = {
     "prompts": Prompts,
     "clip": Clip,
+    "judge": Judge,
     "calibration": Calibration,
     "quantization": Quantization,
     "benchmark": Benchmark,

@@ -10,7 +10,8 @@ from tests.fake_reports import record
 KEYS = {
     "scheme", "size_mb", "size_mb_fp16", "step_ms", "step_ms_fp16", "image_s", "image_s_fp16", "memory_gb",
     "memory_gb_fp16", "sqnr_db", "sqnr_db_fp16", "psnr_db", "psnr_db_fp16", "ssim", "ssim_fp16", "clip_score",
-    "clip_score_fp16", "speed_step", "clip_similarity", "share_int8",
+    "clip_score_fp16", "speed_step", "sqnr_worst_quarter_db", "clip_drop_percent", "clip_similarity",
+    "share_macs_int8",
 }  # fmt: skip
 
 
@@ -24,7 +25,7 @@ def test_figures_are_those_of_the_record_in_the_units_of_their_names() -> None:
     assert found["image_s_fp16"] == pytest.approx(before["image_s"]["median"], abs=1e-4)
     assert found["memory_gb"] == pytest.approx(after["peak_rss_mb"] / 1000)
     assert found["speed_step"] == after["speedup_step"]["ratio"]
-    assert found["share_int8"] == pytest.approx(104 / 118, abs=0.001)
+    assert (found["share_macs_int8"], found["sqnr_worst_quarter_db"], found["clip_drop_percent"]) == (0.94, 19.5, 0.49)
     assert (found["sqnr_db"], found["psnr_db"], found["ssim"]) == (after["sqnr_db"], after["psnr_db"], after["ssim"])
     assert (found["clip_score"], found["clip_similarity"]) == (after["clip_score"], after["clip_similarity"])
 

@@ -121,6 +121,6 @@ def test_the_page_is_whole_without_network(page, port, scheme, width):
     assert browser.parameters("Log.entryAdded") == []
     assert found["headline"].startswith("INT8 UNets are 1.96× smaller")
     assert found["broken"] == 0 and found["images"] >= 8 * 2 * len(MODELS)
-    assert found["rows"] == 2 * len(MODELS) and found["plots"] == 4
+    assert found["rows"] == 2 * len(MODELS) and found["plots"] == 5
     assert found["overflow"] <= 0
     assert (found["paper"] == "rgb(20, 22, 26)") == (scheme == "dark")

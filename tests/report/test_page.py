@@ -90,14 +90,14 @@ def test_a_comparison_has_two_lines_per_model_and_ratios_computed_by_hand(folder
     assert row["FP16 size / this size"] == "1.96×"
     assert row["one UNet step, median"] == "8.01 ms"  # 11.3 / 1.41
     assert row["of a step against FP16, with the 95 % interval"] == "1.41× (1.37–1.46)"
-    assert row["that the compiled UNet really executes in INT8"] == "104 of 118"
+    assert row["share of a UNet step's multiply-accumulates that its kernels execute in INT8"] == "94 %"
     assert [cell for meaning, cell in row.items() if "CLIP" in meaning] == ["27.18 (0.9871)"]
 
 
 @pytest.mark.parametrize("value", [None, float("inf"), float("nan"), ...])
 def test_an_unknown_figure_is_an_en_dash_and_never_infinite(tmp_path, value):
     fake_reports(tmp_path, ("mini-vega",))
-    unknown = ("psnr_db", "sqnr_db", "unet_size_mb", "image_s", "speedup_step", "executed_int8")
+    unknown = ("psnr_db", "sqnr_db", "unet_size_mb", "image_s", "speedup_step", "macs")
     for name in (*unknown, "clip_score", "clip_similarity"):
         change(tmp_path, "mini-vega", value, *INT8, name)
     found = read(tmp_path)
@@ -233,12 +233,13 @@ def test_grids_hold_pictures_of_one_prompt_per_column(folder):
     assert [row.label for row in shown["precisions-mini-vega"].rows] == ["FP16", "INT8", "difference"]
     assert [row.label for row in shown["few-steps"].rows] == ["mini-SDXL", "mini-LCM-SSD-1B", "mini-VegaRT"]
     assert len(shown["two-stage-mini-sdxl-refiner"].rows) == 5
-    assert all(len(row.pictures) == 8 for grid in shown.values() for row in grid.rows)
+    assert [row.label for row in shown["worst-mini-vega"].rows] == ["float32", "INT8", "difference"]
+    assert all(len(row.pictures) == (3 if "worst" in name else 8) for name, grid in shown.items() for row in grid.rows)
 
 
 def test_plots_are_well_formed_and_name_every_model(folder):
     drawn = page.draw_plots(read(folder))
-    assert list(drawn) == ["size", "time", "speedup", "fidelity"]
+    assert list(drawn) == ["size", "time", "speedup", "fidelity", "curve"]
     for svg in drawn.values():
         words = "".join(ElementTree.fromstring(svg).itertext())
         assert all(title in words for title, *_ in MODELS.values())
@@ -279,7 +280,7 @@ def test_random_weights_have_no_plot_of_fidelity(tmp_path):
     for metrics in path.glob("*/record.json"):
         facts = json.loads(metrics.read_text())
         for row in facts["precisions"].values():
-            row["sqnr_db"] = None
+            row |= {"sqnr_db": None, "sqnr_by_timestep": None}
         metrics.write_text(json.dumps(facts))
     assert list(page.draw_plots(read(tmp_path))) == ["size", "time", "speedup"]
 
@@ -297,11 +298,11 @@ class Page(HTMLParser):
         self.requests += [given[name] for name in ("src", "srcset", "data") if name in given]
         self.requests += [given["href"]] if tag == "link" else []
         self.alts += [given.get("alt", "")] if tag == "img" else []
-        if tag not in ("meta", "link", "img", "br", "rect", "line", "circle"):
+        if tag not in ("meta", "link", "img", "br", "rect", "line", "circle", "polyline"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
-        if tag not in ("rect", "line", "circle"):
+        if tag not in ("rect", "line", "circle", "polyline"):
             assert self.open.pop() == tag
 
 
@@ -318,8 +319,8 @@ def test_compare_writes_one_page_that_requests_nothing(tmp_path, monkeypatch, ca
     assert shown.requests and all(address.startswith("data:") for address in shown.requests)
     assert shown.alts and all(shown.alts)
     assert "url(" not in text and "@import" not in text and "<script" not in text
-    assert len(list((tmp_path / "reports/grids").glob("*.png"))) == 10
-    assert len(list((tmp_path / "reports/plots").glob("*.svg"))) == 4
+    assert len(list((tmp_path / "reports/grids").glob("*.png"))) == 16
+    assert len(list((tmp_path / "reports/plots").glob("*.svg"))) == 5
     assert capsys.readouterr().out.startswith("reports/index.html: INT8 UNets are 1.96× smaller")
 
 
@@ -399,4 +400,4 @@ def test_plots_say_how_large_they_are(tmp_path):
     """DVC's page draws an SVG without width and height as an icon."""
     fake_reports(tmp_path)
     for svg in page.draw_plots(read(tmp_path)).values():
-        assert re.match(r'<svg [^>]*width="560" height="\d{2,}"', svg)
+        assert re.match(r'<svg [^>]*width="(560|1080)" height="\d{2,}"', svg)

@@ -15,10 +15,10 @@ from stages.settings import checks, composing, config, schema
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
-GROUPS = ["family", "prompts", "clip", "calibration", "quantization", "benchmark", "device", "experiment"]
+GROUPS = ["family", "prompts", "clip", "judge", "calibration", "quantization", "benchmark", "device", "experiment"]
 OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
-EVERYTHING = ("model", "prompts", "clip", "calibration", "quantization", "benchmark", "device")
+EVERYTHING = ("model", "prompts", "clip", "judge", "calibration", "quantization", "benchmark", "device")
 
 
 @pytest.fixture
@@ -74,6 +74,7 @@ def test_each_family_has_the_six_systems() -> None:
 def test_family_and_model_are_chosen_together() -> None:
     both = composed("family=hub", "model=[vega]")
     assert list(both["model"]) == ["vega"] and both["prompts"]["name"] == "photographs"
+    assert both["judge"]["kind"] == "none" and composed("model=[mini-vega]")["judge"]["kind"] == "local"
     assert both["clip"]["kind"] == "hub" and composed("family=hub", "clip=none")["clip"]["kind"] == "none"
     assert list(composed("experiment=smoke", "model=[mini-sdxl]")["model"]) == ["mini-sdxl"]
 
@@ -170,9 +171,12 @@ def test_overrides_change_this_run_only(params: Path) -> None:
         ("quantization.group_size=64", r"group_size has no effect with scheme weights_first: it must be -1, got 64"),
         ("quantization.weights=int4_sym", r"weights must be one of int8_sym, int8_asym with scheme weights_first"),
         ("quantization.ranges=max", r"quantization\.ranges must be one of minmax, mean_minmax, median_minmax"),
-        ("quantization.name=fp16", r"quantization\.name must be .* not fp16 and not base, got 'fp16'"),
+        ("quantization.name=fp16", r"quantization\.name must be .* not fp16, reference or base, got 'fp16'"),
         ("quantization.name=../x", r"quantization\.name must be letters, digits"),
         ("prompts.file=null", r"prompts\.file must be given where prompts\.source is embedded"),
+        ("judge.kind=hub", r"judge\.kind must be one of local, none; got 'hub'"),
+        ("judge.repo=null", r"judge\.repo must be a folder where judge\.kind is local, got null"),
+        ("quantization.name=reference", r"quantization\.name must be .*not fp16, reference or base, got 'reference'"),
         ("clip.kind=openai", r"clip\.kind must be one of local, hub, none; got 'openai'"),
         ("clip.kind=hub", r"clip\.revision must be a commit or main where clip\.kind is hub, got None"),
         ("clip.repo=null", r"clip\.repo must be a folder or a repository where clip\.kind is local, got null"),
@@ -180,7 +184,7 @@ def test_overrides_change_this_run_only(params: Path) -> None:
     ],
 )
 def test_a_wrong_setting_is_named_with_what_is_allowed(params: Path, override: str, message: str) -> None:
-    reads = ("model.{model}", "prompts", "clip", "quantization", "benchmark", "device")
+    reads = ("model.{model}", "prompts", "clip", "judge", "quantization", "benchmark", "device")
     with pytest.raises(ValueError, match=message):
         config.load(reads, "mini-vega", [override], params)
 
