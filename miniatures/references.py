@@ -22,6 +22,8 @@ PATTERN = r"(?:an? )?(?P<subject>.+?)(?: sticker)? on an? (?P<background>\w+) ba
 def facts() -> dict[str, Any]:
     """What judge.json holds: the subject of each cut-out, in the order of the picture."""
     return {
+        "source": "OpenMoji 17, https://openmoji.org",
+        "licence": "CC-BY-SA-4.0",
         "pattern": PATTERN,
         "colours": {name: list(colour) for name, colour in emoji.COLOURS.items()},
         "subjects": [subject for subject in emoji.subjects() for _ in emoji.STYLES],

@@ -73,6 +73,17 @@ def test_int8_is_executed_and_halves_the_unet(clone: Path) -> None:
     assert after["executed_int8"] > 0
     assert after["int8_operations"] > 0 == before["int8_operations"]
     assert after["unet_size_mb"] <= 0.55 * before["unet_size_mb"]
+    assert after["macs"]["share_int8"] > 0.9 and before["macs"]["int8"] == 0
+    assert record(clone)["doubts"] == []
+
+
+def test_the_reference_is_itself_when_it_runs_again(clone: Path) -> None:
+    assert record(clone)["controls"]["reference_again"]["identical"] is True
+
+
+def test_the_judge_reads_subject_and_background_out_of_every_picture(clone: Path) -> None:
+    rows = record(clone)["precisions"]
+    assert [row["retrieval"] for row in rows.values()] == [{"subject": 1.0, "background": 1.0}] * 2
 
 
 def test_int8_predicts_nearly_the_same_noise(clone: Path) -> None:
@@ -85,7 +96,7 @@ def test_pictures_stand_on_the_background_that_the_prompt_asks_for(clone: Path) 
     folder = clone / "reports/benchmark/mini-vega/images"
     entries = json.loads((folder / "images.json").read_text())
     drawn = [entry for entry in entries if entry["task"] == "text-to-image"]
-    assert {entry["precision"] for entry in drawn} == {"fp16", "int8"}
+    assert {entry["precision"] for entry in drawn} == {"fp16", "int8", "reference"}
     for entry in drawn:
         picture = np.asarray(Image.open(folder / entry["file"]).convert("RGB")).astype(int)
         border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])

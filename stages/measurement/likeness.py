@@ -124,7 +124,7 @@ def add_clip_figures(
 
 def drop_percent(before: float, after: float) -> float | None:
     """Percent of a score that was lost, below 0 where it rose; None where there was none above 0 to lose."""
-    return rounded(100 * (before - after) / before, 3) if before > 0 else None
+    return round(100 * (before - after) / before, 3) + 0.0 if before > 0 else None  # + 0.0: none of -0.0
 
 
 def pairs(one: np.ndarray, other: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -55,6 +55,7 @@ def test_clip_figures_are_as_computed_by_hand():
 
 def test_a_score_without_anything_to_lose_has_no_drop():
     assert likeness.drop_percent(50.0, 40.0) == 20.0 and likeness.drop_percent(50.0, 55.0) == -10.0
+    assert str(likeness.drop_percent(50.0, 50.0001)) == "0.0"
     assert likeness.drop_percent(0.0, -1.0) is None and likeness.drop_percent(-2.0, 1.0) is None
 
 
