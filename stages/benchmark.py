@@ -18,9 +18,9 @@ from stages.files import layout, manifest, placing
 from stages.files.layout import FP16
 from stages.ir import anatomy
 from stages.machine import budget, description, memory, sizes, usage
-from stages.measurement import clip, controls, curve, doubts, gallery, likeness, metrics, record, retrieval
+from stages.measurement import curve, doubts, gallery, metrics, retrieval, sitting
 from stages.measurement import subject as subjects
-from stages.measurement.reference import POINTS, Reference
+from stages.measurement.reference import POINTS
 from stages.settings import config
 
 READS = ("model.{model}", "prompts", "judge", "benchmark", "device", "quantization.name")
@@ -34,16 +34,11 @@ def benchmark(settings: Any) -> dict[str, Any]:
     machine = require_machine()
     scorer = manifest.verify(layout.SCORER, rerun="scorer")["facts"] or None
     judge = retrieval.load(Path(settings.judge.repo)) if settings.judge.kind != "none" else None
-    digests, facts = verified(settings)
-    subject = subjects.subject(settings, facts)
+    digests = verified(settings)
+    subject = subjects.subject(settings)
     with tqdm(total=subject.runs() + 1, desc=f"benchmark {key}", unit="run", leave=False, disable=None) as bar:
         subject = subjects.with_first_stage(subject)
-        found, runs, reference = record.measure(subject, bar.update)
-        found |= {"controls": None, "retrieval": None}
-        if subject.random_weights:
-            likeness.forget(found["precisions"])
-        elif reference.name:
-            found |= compared(found["precisions"], reference, runs, scorer, judge)
+        found, runs, reference = sitting.measure(subject, scorer, judge, bar.update)
         bar.update()
     about = {"machine": machine["id"], "random_weights": subject.random_weights, "clip_model": scorer}
     about |= {"judge": {"title": settings.judge.title, "licence": settings.judge.licence} if judge else None}
@@ -51,21 +46,6 @@ def benchmark(settings: Any) -> dict[str, Any]:
     found |= {"doubts": doubts.doubts(found)}
     gallery.write(layout.benchmark(key) / "images", subject, runs, reference)
     write(layout.benchmark(key), found)
-    return found
-
-
-def compared(
-    rows: dict[str, Any], reference: Reference, runs: dict[str, Any], scorer: Any, judge: retrieval.Judge | None
-) -> dict[str, Any]:
-    """What CLIP and the judge of prompts say of the pictures, as far as there are such: into the rows of precisions;
-    returned of the reference and its controls."""
-    model = clip.load(layout.SCORER) if scorer else None
-    if model:
-        likeness.add_clip_figures(rows, reference, runs, model)
-    found = {"controls": controls.figures(reference.runs, reference.predictions, reference.controls, model)}
-    if judge:
-        same = {name: reference.same_task(mine) for name, mine in runs.items()}
-        found["retrieval"] = retrieval.add_retrieval(rows, reference.runs, same, judge)
     return found
 
 
@@ -82,18 +62,18 @@ def require_machine() -> dict[str, Any]:
     return found
 
 
-def verified(settings: Any) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
-    """Digests of all that is read, each folder being what its manifest says; and what manifests state of the IRs."""
+def verified(settings: Any) -> dict[str, str]:
+    """Digests of all that is read, each folder being what its manifest says."""
     key, model, scheme = settings.model_key, settings.model, settings.quantization.name
     reruns = {FP16: (key, FP16, f"export@{key}"), scheme: (key, scheme, f"quantize@{key}")}
     if model.role == "refiner":
         reruns["base"] = (model.base, FP16, f"export@{model.base}")
-    facts, digests = {}, {}
+    digests = {}
     for name, (owner, precision, rerun) in reruns.items():
-        facts[name] = manifest.verify(layout.ir(owner, precision), rerun=rerun)["facts"]
+        manifest.verify(layout.ir(owner, precision), rerun=rerun)
         digests[name] = manifest.digest(layout.ir(owner, precision))
     digests["scorer"] = manifest.digest(layout.SCORER)
-    return digests, facts
+    return digests
 
 
 def write(target: Path, found: dict[str, Any]) -> None:

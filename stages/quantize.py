@@ -27,16 +27,14 @@ READS = ("quantization",)
 UNET = Path("unet/openvino_model.xml")
 
 
-def quantize(model: str, settings: Quantization, root: Path = Path(".")) -> dict:
-    """Write artifacts/ir/<model>/<settings.name> and return its manifest."""
-    source, target = root / layout.ir(model, layout.FP16), root / layout.ir(model, settings.name)
+def quantize(model: str, settings: Quantization, root: Path = Path("."), place: Path | None = None) -> dict:
+    """Write artifacts/ir/<model>/<settings.name>, or the folder `place`, and return its manifest."""
+    source, target = root / layout.ir(model, layout.FP16), root / (place or layout.ir(model, settings.name))
     _check_name(settings.name)
     before = manifest.verify(source, rerun=f"export@{model}")
     samples = _samples(root / layout.calibration(model), model, settings)
-    inputs = {"ir": manifest.digest(source)} | ({"calibration": manifest.digest(samples.folder)} if samples else {})
-    described = config.as_dict(settings)
-    key = manifest.key("quantize", inputs, described)
-    with placing.unfinished(target, key) as kept, placing.whole(target) as folder:
+    inputs, described = _inputs(model, settings, root), config.as_dict(settings)
+    with placing.unfinished(target, key(model, settings, root)) as kept, placing.whole(target) as folder:
         for name in before["files"]:
             if Path(name) not in (UNET, UNET.with_suffix(".bin")):
                 placing.link(source / name, folder / name)
@@ -47,12 +45,25 @@ def quantize(model: str, settings: Quantization, root: Path = Path(".")) -> dict
         return manifest.write(folder, stage="quantize", inputs=inputs, settings=described, facts=facts)
 
 
+def key(model: str, settings: Quantization, root: Path = Path(".")) -> str:
+    """What the manifest of these settings' IR says, made out of the present inputs."""
+    return manifest.key("quantize", _inputs(model, settings, root), config.as_dict(settings))
+
+
+def _inputs(model: str, settings: Quantization, root: Path) -> dict[str, str]:
+    found = {"ir": manifest.digest(root / layout.ir(model, layout.FP16))}
+    if settings.scheme in NEEDS_SAMPLES:
+        found["calibration"] = manifest.digest(root / layout.calibration(model))
+    return found
+
+
 def main(argv: list[str] | None = None) -> None:
     with config.main_guard():
         model, overrides = config.arguments("quantize", argv)
         settings = config.load(READS, model, overrides).quantization
         target = layout.ir(model, settings.name)
-        with usage.recorded("quantize", model, need(model, settings), target, scheme=settings.scheme):
+        about = {"scheme": settings.scheme, "key": key(model, settings)}
+        with usage.recorded("quantize", model, need(model, settings), target, **about):
             facts = quantize(model, settings)["facts"]
         print(closing_line(model, facts))
 

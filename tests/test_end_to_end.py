@@ -6,6 +6,7 @@ Runs in a copy of the working tree without cache, as on a fresh machine: every s
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import os
@@ -147,6 +148,44 @@ def test_two_prompts_pass_no_gate(clone: Path) -> None:
     assert (run.returncode, run.stdout.count(" passed"), run.stderr) == (3, 0, "")
     found = json.loads((clone / "reports/gates.json").read_text())
     assert found["verdict"] != "passed" and list(found["models"]) == ["mini-vega"]
+
+
+def schemes(clone: Path, *words: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "stages.schemes", "mini-vega", *words],
+        cwd=clone,
+        env=os.environ | {"PYTHONPATH": str(clone)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def digests(*folders: Path) -> dict[Path, bytes]:
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return {path: hashlib.sha256(path.read_bytes()).digest() for path in files}
+
+
+def test_schemes_are_compared_in_one_sitting_and_the_selected_ones_results_are_left_alone(clone: Path) -> None:
+    """The selected IR serves, its benchmark is not written, and DVC has nothing to do afterwards: see below."""
+    kept = clone / "artifacts/ir/mini-vega/int8", clone / "reports/benchmark"
+    before = digests(*kept)
+    run = schemes(clone, "int8", "int8-weights", "benchmark.prompts=2", "benchmark.steps=4")
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert digests(*kept) == before
+    shown = json.loads((clone / "reports/schemes/mini-vega/figures.json").read_text())
+    rows = {row["name"]: row for row in shown["rows"]}
+    weights = [name for name in rows if name.startswith("int8-weights-dynamic-")]
+    assert set(rows) == {"fp16", "int8", *weights} and len(weights) == 3
+    assert rows["int8"]["ir"] == "artifacts/ir/mini-vega/int8"
+    for row in rows.values():
+        assert row["step_ms"] > 0 and abs(row["clip_score"] - rows["fp16"]["clip_score"]) < 10
+    assert rows[weights[0]]["sqnr_db"] > rows["int8"]["sqnr_db"] > 15
+    assert rows["int8"]["quantize_s"] > 0, "the stage's own record"
+    assert run.stdout.rstrip().splitlines()[-1].startswith(f"reports/schemes/mini-vega/index.html: {shown['advice']}")
+    page = (clone / "reports/schemes/mini-vega/index.html").read_text()
+    assert page.count("<img ") == 2 * len(rows)
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True).stdout
+    assert "schemes" not in status and "artifacts" not in status
 
 
 def test_a_second_run_has_nothing_to_do(clone: Path) -> None:

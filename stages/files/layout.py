@@ -34,3 +34,8 @@ def calibration(model: str) -> Path:
 
 def benchmark(model: str) -> Path:
     return BENCHMARKS / model
+
+
+def schemes(model: str) -> Path:
+    """Where a model's quantization schemes are compared; the figures of the selected one are the benchmark's."""
+    return REPORTS / "schemes" / model

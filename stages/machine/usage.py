@@ -46,6 +46,12 @@ def recorded(stage: str, model: str, need: Need, folder: Path, **facts: Any) -> 
     placing.write_text(REPORTS / stage / f"{model}.json", json.dumps(record, indent=1) + "\n")
 
 
+def taken_s(stage: str, model: str, **facts: Any) -> float | None:
+    """Seconds that the last run of the stage took on this machine, if it was recorded with these facts."""
+    record = _read(REPORTS / stage / f"{model}.json")
+    return record["taken"]["seconds"] if record and facts.items() <= record["facts"].items() else None
+
+
 def corrected(stage: str, model: str, need: Need) -> Need:
     """The estimate times what an earlier run of the stage took of its own: this model's, else that of the nearest."""
     records = {path.stem: record for path in (REPORTS / stage).glob("*.json") if (record := _read(path))}

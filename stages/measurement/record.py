@@ -27,7 +27,7 @@ def measure(subject: Subject, tick: Callable[[], Any]) -> tuple[dict[str, Any], 
     with latency.disturbance(description.load_average()) as disturbance:
         peaks = peak.peak_gops(subject.settings.device)
         for group in groups:
-            loaded = {name: subjects.load(subject, subject.folders[name]) for name in group}
+            loaded = {name: subjects.load(subject, name) for name in group}
             static = {name: proven(subject, name, pipes, reference) for name, pipes in loaded.items()}
             runs |= turns.interleaved_runs(subject, loaded, reference, tick)
             times = turns.part_times(subject, loaded, reference)
@@ -39,7 +39,7 @@ def measure(subject: Subject, tick: Callable[[], Any]) -> tuple[dict[str, Any], 
             subjects.let_go(subject)
     figures.add_speedups(rows, layout.FP16, paired=len(groups) == 1)
     rows |= {
-        name: figures.skipped(reason, layout.ir(subject.key, name), rows[next(iter(rows))])
+        name: figures.skipped(reason, subject.precisions[name].folder, rows[next(iter(rows))])
         for name, reason in subject.skipped.items()
     }
     about = header(subject, runs, disturbance, peaks)
@@ -48,12 +48,15 @@ def measure(subject: Subject, tick: Callable[[], Any]) -> tuple[dict[str, Any], 
 
 
 def proven(subject: Subject, name: str, pipes: dict[str, Any], reference: Reference) -> dict[str, Any]:
-    """What a precision is before it is timed; ValueError where it is called INT8 and runs none: nothing is to be
+    """What a precision is before it is timed; `Unusable` where it is called INT8 and runs none: nothing is to be
     measured then."""
     found = figures.static_figures(subject.folders[name], pipes[subject.main_task], reference.points[0])
     if name != layout.FP16:
-        proof.require_int8(found, subject.key, name, subject.scheme)
-    return found
+        try:
+            proof.require_int8(found, subject.key, name, subject.scheme(name))
+        except ValueError as error:
+            raise subjects.Unusable(name, str(error)) from error
+    return found | {"scheme": subject.scheme(name)}
 
 
 def row(
@@ -86,7 +89,7 @@ def header(
         "scheduler_options": model.sampler.options,
         "executed_steps": main.steps,
         "quantization": settings.quantization.name,
-        "scheme": subject.scheme,
+        "scheme": subject.precisions.get(settings.quantization.name) and subject.scheme(settings.quantization.name),
         "decode": "tiles" if subject.asked.tiles else "whole",
         "settings": {name: config.as_dict(getattr(settings, name)) for name in ("benchmark", "device", "prompts")},
         "peak_gops": peaks,

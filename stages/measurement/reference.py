@@ -44,7 +44,7 @@ class Reference:
 def reference(subject: Subject, tick: Callable[[], Any]) -> Reference:
     """The main task, recorded, and the prediction at every recorded point: FP16 in float32 where memory holds it."""
     precision, exact, name = fitting.reference(subject.folders, subject.asked, layout.FP16)
-    pipeline = subjects.load(subject, subject.folders[precision], reference=exact)[subject.main_task]
+    pipeline = subjects.load(subject, precision, reference=exact)[subject.main_task]
     runs, points, owners = [], [], []
     for job in subjects.jobs(subject, subject.main_task):
         with recording.recording(pipeline, lambda step: True) as recorded:

@@ -1,4 +1,5 @@
-"""What a benchmark measures: one model, its settings, the IR folder of each precision, and how they are loaded.
+"""What a benchmark measures: one model, its settings, precisions (an IR folder each, on a device), and how they are
+loaded.
 
 Consumes settings and IR folders; produces a `Subject`, its pipelines and its jobs. Decides what memory holds by
 stages.machine.fitting; measures nothing.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,27 +22,53 @@ from stages.prompts import sets
 from stages.quantization import schemes
 
 if TYPE_CHECKING:
-    from stages.settings.schema import Settings
+    from stages.settings.schema import Device, Settings
+
+
+class Unusable(ValueError):
+    """A precision that does not load or draws no picture: the others could do without it."""
+
+    def __init__(self, precision: str, reason: str) -> None:
+        super().__init__(reason)
+        self.precision = precision
+
+
+@dataclass(frozen=True)
+class Precision:
+    """An IR folder, and the device that it runs on: the same folder under two settings makes two precisions."""
+
+    folder: Path
+    device: Device
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the folder's manifest states of it."""
+        return manifest.read(self.folder, rerun="quantize")["facts"]
+
 
 AGAIN, OTHERS = 1, 2  # pictures, see Subject.controls
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Names, settings, and the IR folder of each precision, the one compared against first.
+    """Names, settings, and precisions by name, the one compared against first.
 
-    `skipped`: why a precision is not among the folders; `room`: the memory that all of it shares.
+    `skipped`: why a precision is not run; `room`: the memory that all of it shares.
     """
 
     key: str
     settings: Any
-    folders: dict[str, Path]
+    precisions: dict[str, Precision]
     skipped: dict[str, str]
     prompts: list[Any]
     steps: int
     room: Room
-    facts: dict[str, dict[str, Any]] = field(default_factory=dict)  # of the IR folders' manifests, by precision
     first_stage: tasks.FirstStage | None = None
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """Of the precisions that are run."""
+        return {name: one.folder for name, one in self.precisions.items() if name not in self.skipped}
 
     @property
     def main_task(self) -> str:
@@ -61,15 +88,14 @@ class Subject:
     @property
     def random_weights(self) -> bool:
         """Whether pictures mean nothing."""
-        return bool(self.facts.get(layout.FP16, {}).get("random_weights"))
+        return any(one.facts.get("random_weights") for one in self.precisions.values())
 
-    @property
-    def scheme(self) -> str | None:
-        """What the quantized IR says it was made by."""
-        return self.facts.get(self.settings.quantization.name, {}).get("scheme")
+    def scheme(self, precision: str) -> str | None:
+        """What an IR says it was made by; None of FP16."""
+        return self.precisions[precision].facts.get("scheme")
 
     def order(self, precision: str) -> int:
-        return [layout.FP16, self.settings.quantization.name].index(precision)
+        return list(self.precisions).index(precision)
 
     def runs(self) -> int:
         """Pictures and other pieces of work, for a progress bar."""
@@ -83,13 +109,19 @@ class Subject:
         return (0, 0) if self.random_weights else (min(AGAIN, len(self.prompts)), min(OTHERS, len(self.prompts)))
 
 
-def subject(settings: Settings, facts: dict[str, dict[str, Any]]) -> Subject:
-    """The subject of these settings, as far as this machine's memory holds its precisions; `facts`: see Subject."""
-    key = settings.model_key
-    folders = {precision: layout.ir(key, precision) for precision in (layout.FP16, settings.quantization.name)}
+def subject(settings: Settings) -> Subject:
+    """The subject of these settings: FP16 and the selected scheme."""
+    names = (layout.FP16, settings.quantization.name)
+    return of(settings, {name: Precision(layout.ir(settings.model_key, name), settings.device) for name in names})
+
+
+def of(settings: Settings, precisions: dict[str, Precision]) -> Subject:
+    """A subject of any precisions, run as far as this machine's memory holds them."""
     evaluation = sets.load_prompts(settings.prompts, "evaluation", settings.benchmark.prompts)
-    fits, skipped = fitting.which(folders, memory.request(settings.model.sampler, settings.device))
-    return Subject(key, settings, fits, skipped, evaluation, steps_of(settings), Room(memory.room_gb()), facts)
+    folders = {name: one.folder for name, one in precisions.items()}
+    _, skipped = fitting.which(folders, memory.request(settings.model.sampler, settings.device))
+    how = evaluation, steps_of(settings), Room(memory.room_gb())
+    return Subject(settings.model_key, settings, precisions, skipped, *how)
 
 
 def steps_of(settings: Settings) -> int:
@@ -114,11 +146,11 @@ def with_first_stage(subject: Subject) -> Subject:
     return replace(subject, first_stage=stage)
 
 
-def load(subject: Subject, folder: Path, *, reference: bool = False) -> dict[str, Any]:
-    """Pipelines by task on one set of compiled parts."""
-    settings = subject.settings
+def load(subject: Subject, name: str, *, reference: bool = False) -> dict[str, Any]:
+    """Pipelines of one precision by task, on one set of compiled parts."""
+    sampler, one = subject.settings.model.sampler, subject.precisions[name]
     how = {"reference": reference, "room": subject.room}
-    main = pipelines.load(folder, subject.main_task, settings.model.sampler, settings.device, **how)
+    main = pipelines.load(one.folder, subject.main_task, sampler, one.device, **how)
     return {subject.main_task: main} | {
         task: pipelines.also(main, "image-to-image") for task in subject.all_tasks if task != subject.main_task
     }
@@ -150,7 +182,13 @@ def other_jobs(subject: Subject) -> list[tasks.Job]:
 
 
 def run(subject: Subject, pipeline: Any, job: tasks.Job, precision: str) -> tasks.Run:
-    """One job's picture; ValueError where it is none."""
-    result = tasks.run(pipeline, job, subject.settings.model.sampler, subject.steps, subject.room.clock)
-    tasks.require_picture(result, subject.key, precision)
+    """One job's picture; `Unusable` where it is none, or where OpenVINO does not come to one."""
+    try:
+        result = tasks.run(pipeline, job, subject.settings.model.sampler, subject.steps, subject.room.clock)
+        tasks.require_picture(result, subject.key, precision)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise Unusable(precision, f"{subject.key} {precision} does not run: {reason}") from error
+    except ValueError as error:
+        raise Unusable(precision, str(error)) from error
     return result

@@ -21,7 +21,7 @@ from stages.measurement.reference import Reference
 from stages.measurement.subject import Subject
 from stages.settings import config
 
-SHORT_S = 0.6  # short calls are repeated until this much is measured
+SHORT_S = 0.6  # short calls of two precisions are repeated until this much is measured, of more in proportion
 CACHED_S = 0.25  # shorter calls are of models so small that caches decide
 
 Loaded = dict[str, dict[str, Any]]  # pipelines by precision and task
@@ -61,7 +61,8 @@ def part_times(subject: Subject, loaded: Loaded, reference: Reference) -> dict[s
             name: lambda call=call, pipeline=pipes[subject.main_task]: call(pipeline) for name, pipes in loaded.items()
         }
         counts = {"repetitions": settings.repetitions, "warmup": settings.warmup}
-        how = {"at_least_s": SHORT_S, "prime_below_s": CACHED_S, "clock": subject.room.clock}
+        enough_s = SHORT_S * max(1, len(calls) / 2)
+        how = {"at_least_s": enough_s, "prime_below_s": CACHED_S, "clock": subject.room.clock}
         seconds = latency.interleaved(calls, **counts, **how)
         for name, values in seconds.items():
             times[name][part] = values
@@ -73,7 +74,11 @@ def footprints(subject: Subject, reference: Reference, tick: Callable[[], Any]) 
     found, shapes = {}, request_shapes(subject, reference)
     for name, folder in subject.folders.items():
         in_turn = not fitting.together(folder, subject.asked)
-        found[name] = footprint.measure(folder, shapes, config.as_dict(subject.settings.device), in_turn)
+        device = config.as_dict(subject.precisions[name].device)
+        try:
+            found[name] = footprint.measure(folder, shapes, device, in_turn)
+        except ValueError as error:
+            raise subjects.Unusable(name, str(error)) from error
         found[name]["parts_in_memory"] = "in turn" if in_turn else "together"
         tick()
     return found

@@ -38,42 +38,51 @@ def page(
     judged: Sequence[Verdict] = (),
 ) -> str:
     """The whole page. `shown`: grids by name, `drawn`: SVG by name, both in the order of the page; `judged`: gates."""
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            style=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
+            headline=summary.headline(found),
+            key_figures=summary.key_figures(found),
+            warnings=summary.warnings(found, machine),
+            columns=comparison.columns(found),
+            lines=comparison.comparison(found),
+            gates=verdicts.by_scheme(judged),
+            gates_tally=", ".join(count for _, count in verdicts.tally(judged)),
+            gates_reasons=verdicts.reasons(judged),
+            published=comparison.beside_published(found),
+            overview=shown.get("overview"),
+            chapters=chapters(shown),
+            plots={name: svg for name, svg in drawn.items() if name != "curve"},
+            curve=drawn.get("curve"),
+            evidence=evidence.evidence(found),
+            found=found,
+            before=grids.title(BEFORE),
+            after=grids.title(found[0].after),
+            machine=machine,
+            facts=machine_facts(machine),
+            clip_models=clip_models(found),
+            settings=[setting_row(result) for result in found if not result.missing],
+            records=[(result.title, record(result)) for result in found if not result.missing],
+            miniature=any(result.family == "mini" for result in found),
+        )
+    )
+
+
+def environment() -> Any:
+    """Jinja2 with the templates beside this module, and what they ask of a picture."""
     import jinja2
 
-    environment = jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    environment.filters |= {
+    made.filters |= {
         "thumbnail": lambda picture: pictures.data_uri(picture, THUMBNAIL),
         "sides": lambda picture: pictures.scale(picture, THUMBNAIL).size,
     }
-    return environment.get_template("page.html").render(
-        style=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
-        headline=summary.headline(found),
-        key_figures=summary.key_figures(found),
-        warnings=summary.warnings(found, machine),
-        columns=comparison.columns(found),
-        lines=comparison.comparison(found),
-        gates=verdicts.by_scheme(judged),
-        gates_tally=", ".join(count for _, count in verdicts.tally(judged)),
-        gates_reasons=verdicts.reasons(judged),
-        published=comparison.beside_published(found),
-        overview=shown.get("overview"),
-        chapters=chapters(shown),
-        plots={name: svg for name, svg in drawn.items() if name != "curve"},
-        curve=drawn.get("curve"),
-        evidence=evidence.evidence(found),
-        found=found,
-        before=grids.title(BEFORE),
-        after=grids.title(found[0].after),
-        machine=machine,
-        facts=machine_facts(machine),
-        clip_models=clip_models(found),
-        settings=[setting_row(result) for result in found if not result.missing],
-        records=[(result.title, record(result)) for result in found if not result.missing],
-        miniature=any(result.family == "mini" for result in found),
-    )
+    return made
 
 
 def chapters(shown: dict[str, Grid]) -> list[tuple[str, str, list[Grid]]]:

@@ -32,8 +32,8 @@ def compose(overrides: list[str] | tuple[str, ...] = (), conf: Path = CONF) -> s
     return OmegaConf.to_yaml(composed)
 
 
-def composed(reads: tuple[str, ...], overrides: list[str]) -> Settings:
+def composed(reads: tuple[str, ...], overrides: list[str], conf: Path = CONF) -> Settings:
     """Settings as conf/ and these overrides make them, without a params.yaml."""
     import yaml
 
-    return config.select(yaml.safe_load(compose(overrides)), list(reads), None)
+    return config.select(yaml.safe_load(compose(overrides, conf)), list(reads), None)

@@ -63,7 +63,8 @@ def test_where_nothing_was_drawn_the_figures_are_null():
 def subject(prompts: int, random_weights: bool = False) -> subjects.Subject:
     settings = SimpleNamespace(quantization=SimpleNamespace(name="int8"))
     facts = {"fp16": {"random_weights": random_weights}, "int8": {"scheme": "hybrid"}}
-    return subjects.Subject("x", settings, {}, {}, PROMPTS[:prompts], 5, None, facts)
+    precisions = {name: SimpleNamespace(facts=stated) for name, stated in facts.items()}
+    return subjects.Subject("x", settings, precisions, {}, PROMPTS[:prompts], 5, None)
 
 
 def test_few_pictures_are_spent_on_controls_and_none_on_random_weights():
@@ -73,8 +74,7 @@ def test_few_pictures_are_spent_on_controls_and_none_on_random_weights():
 
 
 def test_the_scheme_is_the_one_that_the_ir_names():
-    assert subject(1).scheme == "hybrid"
-    assert subjects.Subject("x", subject(1).settings, {}, {}, [], 5, None).scheme is None
+    assert (subject(1).scheme("int8"), subject(1).scheme("fp16")) == ("hybrid", None)
 
 
 def test_control_pictures_have_seeds_of_their_own():
