@@ -67,8 +67,10 @@ def _check(override: str) -> None:
 
 def _has_effect(override: str, plain: Alternative) -> bool:
     """Unknown settings have one: they are refused by name when they are composed."""
-    key = override.partition("=")[0].removeprefix(f"{GROUP}.")
-    return plain.settings is None or key not in AT_REST or key in EFFECTS[plain.settings.scheme]
+    key, *inner = override.partition("=")[0].removeprefix(f"{GROUP}.").split(".")
+    if plain.settings is None or key not in AT_REST:
+        return True
+    return key in EFFECTS[plain.settings.scheme] and not (inner and getattr(plain.settings, key) is None)
 
 
 def _composed(name: str, overrides: list[str], conf: Path) -> Alternative:

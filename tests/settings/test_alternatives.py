@@ -18,7 +18,10 @@ def test_without_a_name_every_file_is_composed_and_has_its_own_values() -> None:
     found = alternatives.alternatives([], [], CONF)
     assert [one.name for one in found] == FILES
     for one in found:
-        assert config.as_dict(one.settings) == yaml.safe_load((CONF / f"quantization/{one.name}.yaml").read_text())
+        own = yaml.safe_load((CONF / f"quantization/{one.name}.yaml").read_text())
+        parents = [name for name in own.pop("defaults", []) if name != "_self_"]
+        values = [yaml.safe_load((CONF / f"quantization/{name}.yaml").read_text()) for name in parents]
+        assert config.as_dict(one.settings) == {key: value for part in [*values, own] for key, value in part.items()}
 
 
 def test_named_schemes_come_in_their_order_and_once() -> None:
@@ -33,6 +36,11 @@ def test_a_new_file_is_one_more_scheme(tmp_path: Path) -> None:
     found = {one.name: one.settings for one in alternatives.alternatives([], [], tmp_path / "conf")}
     assert sorted(found) == sorted([*FILES, "mine"])
     assert (found["mine"].name, found["mine"].samples) == ("mine", 7)
+
+
+def test_an_override_of_the_search_goes_where_one_is_made() -> None:
+    found = alternatives.alternatives(["int8", "int8-quick", "none"], ["quantization.search.minutes=1"], CONF)
+    assert [one.settings.search and one.settings.search.minutes for one in found] == [1, None, None]
 
 
 def test_an_override_changes_every_scheme_that_it_has_an_effect_in() -> None:
