@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MOVERS = ("Transpose", "Reshape", "Interpolate", "Concat")  # they move what is quantized, and no more
 LAYERS = ("MatMul", "Convolution", "ScaledDotProductAttention")
 LEVELS = 256
+LOWEST = 128  # of the integers of weights: -128 to 127
 TOKEN_LEVELS = 255  # -127 ... 127: symmetric, as a scale by token asks for
 TINY = 1e-6  # the least greatest value of a token: one of all zeros stays zeros
 
@@ -148,16 +149,19 @@ def weights_of(layer: ov.Node) -> np.ndarray:
 
 
 def _scale_weights(layer: ov.Node, before: ov.Node, scale: np.ndarray) -> None:
-    """INT8 weights anew out of the float ones times the scale of each input channel; the graph around them stays."""
+    """INT8 weights anew out of the float ones times the scale of each input channel; the graph around them stays.
+
+    As NNCF's INT8_SYM: a row's step has the sign that takes its greatest weight to -128, so that no step is wasted.
+    """
     from openvino import opset13 as ops
 
     weights = weights_of(before)
     weights = weights * scale.reshape(_along(1, weights.ndim)).astype(np.float32)
-    rows = np.abs(weights).max(axis=tuple(range(1, weights.ndim)), keepdims=True)
-    step = np.maximum(rows, np.finfo(np.float16).tiny) / 127
+    rows = weights.reshape(len(weights), -1)
+    greatest = rows[np.arange(len(rows)), np.abs(rows).argmax(1)]
+    step = np.where(greatest == 0, 1.0, -greatest / LOWEST).reshape(_along(0, weights.ndim))
     integers, factor = _decompressed(layer.input_value(1).get_node())
-    step = step.astype(factor.data.dtype).astype(np.float32)  # as it will be stored
-    values = np.clip(np.round(weights / np.maximum(step, TINY * TINY)), -127, 127).astype(np.int8)
+    values = np.clip(np.round(weights / step), -LOWEST, LOWEST - 1).astype(np.int8)
     for old, data in ((integers, values), (factor, step.astype(factor.data.dtype))):
         new = ops.constant(data.reshape(old.data.shape))
         new.set_friendly_name(old.get_friendly_name())

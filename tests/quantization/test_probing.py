@@ -1,0 +1,90 @@
+"""The arithmetic that stands in for quantizers is theirs, and points are of the whole schedule."""
+
+from __future__ import annotations
+
+import numpy as np
+import openvino as ov
+import pytest
+
+from stages.quantization import probing, units
+from tests.quantization.test_units import RANDOM, WIDTH, found, linear, run
+
+X = RANDOM.standard_normal((4, 3, WIDTH)).astype(np.float32)
+
+
+def probe(scale: np.ndarray | None = None) -> probing.Probe:
+    model = linear(True)
+    model.inputs[0].get_tensor().set_names({"x"})
+    scales = {} if scale is None else {"first": scale}
+    points = {"x": X, "timestep": np.array([1, 240, 600, 999], np.float32)}
+    made = object.__new__(probing.Probe)
+    made._inputs, made.off = {"x": X}, np.zeros((1, len(probing.COLUMNS)), np.float32)
+    made.off[:, 1] = 1
+    probing._make_switchable(model, found(model), scales)
+    made._request = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+    made._quarters = np.array([0, 0, 2, 3])
+    made.reference = made._predict(made.off)
+    assert points["timestep"].size == len(X)
+    return made
+
+
+def test_switched_off_it_is_the_same_weights_without_a_quantizer() -> None:
+    model = linear(True)
+    nodes = units.named(model)
+    units.bypass(nodes, found(model)[0], {})
+    np.testing.assert_allclose(probe().reference, run(model, X), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-4.0, 4.0), (0.0, 2.0), (-1.5, 3.0)])
+def test_a_range_quantizes_as_openvino_does(low: float, high: float) -> None:
+    model = linear(True)
+    units.set_range(units.named(model), found(model)[0], low, high)
+    rows = probing.row(low, high)[None]
+    np.testing.assert_allclose(probe()._predict(rows), run(model, X), rtol=1e-3, atol=1e-3)
+
+
+def test_a_scale_by_token_is_the_one_that_is_built() -> None:
+    model = linear(True)
+    units.by_token(units.named(model), found(model)[0])
+    rows = probing.row(-1, 1, token=True)[None]
+    np.testing.assert_allclose(probe()._predict(rows), run(model, X), rtol=3e-3, atol=3e-3)
+
+
+def test_scales_by_channel_quantize_what_is_divided_by_them() -> None:
+    scale = np.abs(X).max((0, 1))
+    rows = probing.row(-1, 1, smooth=True)[None]
+    low, step = rows[0, :2]
+    quantized = (np.clip(np.round((X / scale - low) / step), 0, 255) * step + low) * scale
+    bypassed = linear(True)
+    units.bypass(units.named(bypassed), found(bypassed)[0], {})
+    expected = run(bypassed, quantized.astype(np.float32))
+    np.testing.assert_allclose(probe(scale)._predict(rows), expected, rtol=2e-3, atol=2e-3)
+
+
+def test_noise_is_pooled_within_a_quarter_and_quarters_weigh_the_same() -> None:
+    reference = np.array([[2.0], [0.0], [10.0]])
+    result = np.array([[1.0], [1.0], [10.0]])
+    noise = probing.noise_to_signal(reference, result, np.array([0, 0, 3]))
+    np.testing.assert_allclose(noise, [2 / 4, 0.0])
+
+
+def test_points_are_of_every_quarter_ends_included_and_rows_take_turns() -> None:
+    samples = [
+        {
+            "sample": np.full((2, 4, 32, 32), number, np.float32) + np.array([0, 0.5]).reshape(2, 1, 1, 1),
+            "timestep": np.float32(time),
+            "text_embeds": np.zeros((2, 3), np.float32),
+        }
+        for number, time in enumerate([999, 1, 500, 260, 740, 20, 240, 760])
+    ]
+    found = probing.points(samples, 1, 8)
+    assert sorted(found["timestep"].tolist()) == [1, 20, 240, 260, 500, 740, 760, 999] or len(found["timestep"]) < 8
+    assert {1.0, 240.0, 260.0, 999.0} <= set(found["timestep"].tolist())
+    assert found["sample"].shape[1:] == (4, probing.SIDE, probing.SIDE)
+    halves = found["sample"][:, 0, 0, 0] % 1
+    assert set(halves.tolist()) == {0.0, 0.5}
+
+
+def test_small_models_are_asked_at_more_points() -> None:
+    assert probing.how_many(1e12) == probing.POINTS
+    assert probing.how_many(1) == probing.MOST_POINTS

@@ -1,0 +1,147 @@
+"""Units of a quantized graph: what belongs together, and what each change does to the numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import openvino as ov
+import pytest
+from openvino import opset13 as ops
+
+from stages.quantization import units
+from tests.quantization.test_schemes import float_ir, quantize, samples, settings
+
+WIDTH = 8
+RANDOM = np.random.default_rng(0)
+WEIGHTS = RANDOM.standard_normal((4, WIDTH)).astype(np.float32)
+
+
+def run(model: ov.Model, x: np.ndarray) -> np.ndarray:
+    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return np.array(compiled([x], share_inputs=False)[0])
+
+
+def fake_quantize(x: ov.Node, low: float, high: float, name: str) -> ov.Node:
+    ends = [ops.constant(np.float32(value)) for value in (low, high, low, high)]
+    return ops.fake_quantize(x, *ends, 256, name=name)
+
+
+def linear(quantized: bool, low: float = -4.0, high: float = 4.0) -> ov.Model:
+    """Two matrix products of one input, with INT8 weights as NNCF writes them behind a quantizer, or in float."""
+    x = ops.parameter([-1, -1, WIDTH], np.float32, name="x")
+    source = fake_quantize(x, low, high, "quantizer") if quantized else x
+    step = (np.abs(WEIGHTS).max(1, keepdims=True) / 127).astype(np.float32)
+    products = []
+    for name in ("first", "second"):
+        stored = ops.constant(WEIGHTS)
+        if quantized:
+            integers = ops.constant(np.round(WEIGHTS / step).astype(np.int8), name=f"{name}/weights")
+            stored = ops.multiply(ops.convert(integers, "f32"), ops.constant(step, name=f"{name}/scale"))
+        products.append(ops.relu(ops.matmul(source, stored, False, True, name=name)))
+    return ov.Model([ops.concat(products, -1)], [x])
+
+
+def upsampled() -> ov.Model:
+    """Quantizer, resizing, quantizer, convolution; and another quantizer that feeds a convolution alone."""
+    x = ops.parameter([1, 4, 4, 4], np.float32, name="x")
+    first = fake_quantize(x, -1, 1, "before")
+    sizes, axes = ops.constant(np.array([8, 8])), ops.constant(np.array([2, 3]))
+    larger = ops.interpolate(first, sizes, "nearest", "sizes", axes=axes)
+    second = fake_quantize(larger, -1, 1, "after")
+    weights = ops.constant(RANDOM.standard_normal((4, 4, 1, 1)).astype(np.float32))
+    node = ops.convolution(second, weights, [1, 1], [0, 0], [0, 0], [1, 1], name="up")
+    node = ops.convolution(
+        fake_quantize(node, -1, 1, "alone"), weights, [1, 1], [0, 0], [0, 0], [1, 1], name="convolution"
+    )
+    return ov.Model([node], [x])
+
+
+def found(model: ov.Model) -> list[units.Unit]:
+    return units.find(model, {"first": 3, "second": 4, "up": 5, "convolution": 6})
+
+
+def test_layers_behind_one_quantizer_are_a_unit() -> None:
+    (unit,) = found(linear(True))
+    assert unit == units.Unit(("quantizer",), ("first", "second"), 7, "MatMul")
+
+
+def test_quantizers_on_the_way_to_one_layer_are_a_unit() -> None:
+    pair, alone = found(upsampled())
+    assert pair == units.Unit(("before", "after"), ("up",), 5, None)
+    assert alone == units.Unit(("alone",), ("convolution",), 6, "Convolution")
+
+
+def test_a_bypassed_unit_computes_what_the_float_model_does() -> None:
+    model, original = linear(True), linear(False)
+    units.bypass(units.named(model), found(model)[0], units.named(original))
+    x = RANDOM.standard_normal((2, 3, WIDTH)).astype(np.float32)
+    np.testing.assert_array_equal(run(model, x), run(original, x))
+    assert "FakeQuantize" not in {node.get_type_name() for node in model.get_ordered_ops()}
+
+
+def test_another_range_is_the_one_that_values_are_cut_to() -> None:
+    model = linear(True)
+    units.set_range(units.named(model), found(model)[0], 0.0, 2.55)
+    x = np.full((1, 1, WIDTH), 3.0, np.float32)
+    np.testing.assert_allclose(run(model, x), run(linear(True, 0.0, 2.55), x), rtol=1e-6)
+
+
+def test_scales_by_channel_keep_quiet_channels_beside_a_loud_one() -> None:
+    x = RANDOM.standard_normal((2, 3, WIDTH)).astype(np.float32)
+    x[..., 2] *= 500
+    scale = np.abs(x).max((0, 1))
+    original = linear(False)
+    expected, errors = run(original, x), {}
+    for name in ("plain", "smooth"):
+        model = linear(True, -np.abs(x).max(), np.abs(x).max())
+        if name == "smooth":
+            unit, nodes = found(model)[0], units.named(model)
+            units.smooth(nodes, unit, scale, units.named(original))
+            units.set_range(nodes, unit, -1.0, 1.0)
+        errors[name] = np.abs(run(model, x) - expected)[..., :].mean()
+    assert errors["smooth"] < errors["plain"] / 2
+
+
+def test_scaling_by_one_writes_the_weights_that_nncf_does(tmp_path) -> None:
+    source = float_ir(tmp_path / "fp16")
+    quantize(source, tmp_path / "m.xml", settings("weights_first"), samples())
+    model, original = (ov.Core().read_model(path) for path in (tmp_path / "m.xml", source))
+    nodes, floats = units.named(model), units.named(original)
+    checked = 0
+    for unit in (unit for unit in units.find(model, {}) if unit.direct):
+        integers, _ = units._decompressed(nodes[unit.layers[0]].input_value(1).get_node())
+        before = integers.data.astype(int).copy()
+        channels = floats[unit.layers[0]].input_value(1).get_shape()[1]
+        units.smooth(nodes, unit, np.ones(channels, np.float32), floats)
+        after, _ = units._decompressed(nodes[unit.layers[0]].input_value(1).get_node())
+        assert np.abs(after.data.astype(int) - before).max() <= 1
+        assert (after.data == before).mean() > 0.99, "those that 16-bit weights round otherwise than 32-bit ones"
+        checked += 1
+    assert checked
+
+
+def test_every_token_is_quantized_by_its_own_scale() -> None:
+    x = RANDOM.standard_normal((2, 3, WIDTH)).astype(np.float32)
+    x[:, 0] *= 800
+    x[1, 2] = 0
+    model = linear(True)
+    units.by_token(units.named(model), found(model)[0])
+    greatest = np.maximum(np.abs(x).max(-1, keepdims=True), units.TINY)
+    quantized = np.round(x / greatest * 127) / 127
+    step = np.abs(WEIGHTS).max(1, keepdims=True) / 127
+    weights = np.round(WEIGHTS / step) * step
+    expected = np.maximum(quantized @ weights.T, 0) * greatest
+    np.testing.assert_allclose(run(model, x), np.concatenate([expected] * 2, -1), rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0.0, 2.55, (0.0, 2.55)), (0.5, 2.55, (0.0, 2.55)), (-255.0, -1.0, (-255.0, 0.0)), (-1.0, 254.0, (-1.0, 254.0))],
+)
+def test_a_range_holds_zero(low: float, high: float, expected: tuple[float, float]) -> None:
+    assert units.through_zero(low, high) == pytest.approx(expected)
+
+
+def test_zero_is_one_of_the_values_of_a_range() -> None:
+    low, high = units.through_zero(-1.0, 2.0)
+    steps = -low / ((high - low) / 255)
+    assert steps == pytest.approx(round(steps)) and low <= -1.0 + 1e-6 and high >= 2.0 - 1e-6
