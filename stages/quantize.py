@@ -134,6 +134,7 @@ def closing_line(model: str, facts: dict) -> str:
     if found is None:
         return line
     line += f"; search: {found['before_sqnr_db']} -> {found['sqnr_db']} dB, {100 * found['float_share']:.1f} % float"
+    line += f", {100 * found['twice_share']:.1f} % twice in INT8" if found["twice_share"] else ""
     if found["questions_left_out"]:
         line += "; its time was up: quantization.search.minutes"
     elif found["sqnr_db"] is not None and found["sqnr_db"] < found["asked_sqnr_db"]:

@@ -31,14 +31,18 @@ if TYPE_CHECKING:
 
     from stages.settings.schema import Search
 
-STATIC, MEAN, SMOOTH, TOKEN, FLOAT = "int8", "mean", "smooth", "token", "float"
-CLIPS = (0.8, 0.6)  # of the widest range
+STATIC, CLIPPED, MEAN, SMOOTH, TOKEN = "int8", "clipped", "mean", "smooth", "token"
+TWICE, FLOAT = "twice", "float"  # as good as no noise at all, for some of the work that is allowed for it
+CLIP = 0.8  # of the widest range
 ALPHA = 0.5  # of SmoothQuant: how much of a channel's outliers moves into the weights
-QUIET = 0.25  # share of the allowed noise that is not looked into
+QUIET = 0.3  # share of the allowed noise that is not looked into
+SMALL = 0.2  # of a group's noise: below, the rest of it is not known well by taking away
 WORTH_SCALED = 0.8  # of the plain quantizer's noise: what scales by channel must stay below
 WORTH_NARROW = 0.5  # and a narrower range, in no quarter of the schedule above it: other prompts may be louder
 WORTH_TOKEN = 0.5  # of any other's: a scale by token costs two passes over its tensor
 OVERHEAD = 5e-4  # of all work: what a float layer costs beside its own
+TWICE_COSTS = 1 / 3  # of a float layer: one INT8 layer more, where float takes four times as long, three more
+LARGE = 0.01  # share of all work from which on a layer is computed twice rather than in float
 ROUNDS = 3  # choices that are measured, each asked for more where the last one stayed below what was asked
 
 
@@ -86,7 +90,7 @@ class Subject:
     def rows(self, off: np.ndarray, chosen: dict[int, str]) -> np.ndarray:
         rows = off.copy()
         for number, way in chosen.items():
-            if way != FLOAT:
+            if way not in (FLOAT, TWICE):
                 rows[number] = self.ways[number][way]
         return rows
 
@@ -127,7 +131,7 @@ def choose(subject: Subject, answers: Answers, settings: Search) -> dict[str, An
     for turn in range(ROUNDS):
         chosen = cheapest(subject, measured, asked, settings.max_float_share)
         rows = subject.rows(off, dict.fromkeys(everything, STATIC) | chosen)
-        rows[[number for number, way in chosen.items() if way == FLOAT]] = off[0]
+        rows[[number for number, way in chosen.items() if way in (FLOAT, TWICE)]] = off[0]
         noise = answers.noise(f"all:{turn}:{json.dumps(sorted(chosen.items()))}", rows)
         found = found if noise is None else noise
         if noise is None or noise.mean() <= allowed:
@@ -137,21 +141,32 @@ def choose(subject: Subject, answers: Answers, settings: Search) -> dict[str, An
 
 
 def noises_alone(subject: Subject, answers: Answers, allowed: float) -> dict[int, np.ndarray]:
-    """Noise of single units by number, as far as they are in groups that are not quiet."""
+    """Noise of single units by number, as far as they are in groups that are not quiet.
+
+    Of two halves one is asked for, the other is the rest of the whole, unless that rest is small.
+    """
     count, found = len(subject.units), {}
-    todo = [range(count)]
+    todo = [(range(count), ask(subject, answers, range(count)))]
     while todo:
-        group = todo.pop()
-        chosen = dict.fromkeys(group, STATIC)
-        name = f"{subject.units[group[0]].name}:{STATIC}" if len(group) == 1 else f"{group[0]}-{group[-1]}:{STATIC}"
-        noise = answers.noise(name, subject.rows(answers.probe.off, chosen))
+        group, noise = todo.pop()
         if noise is None:
             continue
         if len(group) == 1:
             found[group[0]] = noise
         elif noise.mean() > QUIET * allowed * len(group) / count:
-            todo += [group[: len(group) // 2], group[len(group) // 2 :]]
+            first, second = group[: len(group) // 2], group[len(group) // 2 :]
+            half = ask(subject, answers, first)
+            rest = None if half is None else noise - half
+            if rest is not None and (rest < SMALL * noise).any():
+                rest = ask(subject, answers, second)
+            todo += [(first, half), (second, rest)]
     return found
+
+
+def ask(subject: Subject, answers: Answers, group: range) -> np.ndarray | None:
+    """The noise of these units with their plain quantizers, all others off."""
+    name = subject.units[group[0]].name if len(group) == 1 else f"{group[0]}-{group[-1]}"
+    return answers.noise(f"{name}:{STATIC}", subject.rows(answers.probe.off, dict.fromkeys(group, STATIC)))
 
 
 def noisy(alone: dict[int, np.ndarray], quiet: float) -> list[int]:
@@ -172,7 +187,7 @@ def promising(ways: dict[str, np.ndarray]) -> bool:
 
 
 def narrower(way: str) -> bool:
-    return way not in (STATIC, SMOOTH, TOKEN, FLOAT)
+    return way in (CLIPPED, MEAN)
 
 
 def best(ways: dict[str, np.ndarray]) -> str:
@@ -192,18 +207,25 @@ def best(ways: dict[str, np.ndarray]) -> str:
 def cheapest(
     subject: Subject, measured: dict[int, dict[str, np.ndarray]], allowed: float, max_float_share: float
 ) -> dict[int, str]:
-    """The best way for each unit, then float where it gains most for its work, until the noise is `allowed`."""
+    """The best way for each unit, then float or twice where it gains most for its work, until the noise is `allowed`."""
     chosen = {number: best(ways) for number, ways in measured.items()}
     noise = {number: measured[number][way].mean() for number, way in chosen.items()}
-    share = {number: subject.units[number].macs / subject.macs for number in measured}
+    dear = {number: dearer(subject.units[number], subject.macs) for number in measured}
     given = 0.0
-    for number in sorted(noise, key=lambda number: -noise[number] / (share[number] + OVERHEAD)):
+    for number in sorted(noise, key=lambda number: -noise[number] / (dear[number][1] + OVERHEAD)):
         if sum(noise.values()) <= allowed:
             break
-        if given + share[number] <= max_float_share:
-            given += share[number]
-            chosen[number], noise[number] = FLOAT, 0.0
+        way, cost = dear[number]
+        if given + cost <= max_float_share:
+            given += cost
+            chosen[number], noise[number] = way, 0.0
     return chosen
+
+
+def dearer(unit: Unit, macs: int) -> tuple[str, float]:
+    """How a unit is computed without noise, and the share of all work that this costs."""
+    share = unit.macs / macs
+    return (TWICE, TWICE_COSTS * share) if unit.direct and share > LARGE else (FLOAT, share)
 
 
 def describe(
@@ -215,7 +237,7 @@ def describe(
         quantizer = nodes[unit.quantizers[0]]
         low, high = (float(np.ravel(quantizer.input_value(port).get_node().data)[0]) for port in (1, 2))
         rows = {STATIC: probing.row(low, high)}
-        rows |= {clip(share): probing.row(share * low, share * high) for share in CLIPS}
+        rows[CLIPPED] = probing.row(CLIP * low, CLIP * high)
         seen = channels.get(quantizer.input_value(0).get_node().get_friendly_name())
         if seen is not None:
             rows[MEAN] = probing.row(seen.mean_low, seen.mean_high)
@@ -238,10 +260,6 @@ def smoothing(seen: statistics.Channels, weights: list[np.ndarray]) -> np.ndarra
     scale[usable] = greatest[usable] ** ALPHA / heaviest[usable] ** (1 - ALPHA)
     scale[usable] /= np.exp(np.log(scale[usable]).mean()) if usable.any() else 1.0
     return scale.astype(np.float16).clip(1e-3, 1e3).astype(np.float32)
-
-
-def clip(share: float) -> str:
-    return f"clip {share:g}"
 
 
 def table(
@@ -271,6 +289,7 @@ def table(
         "sqnr_db": decibels(found.mean()),
         "sqnr_by_quarter": [decibels(value) for value in found],
         "float_share": round(floats, 4),
+        "twice_share": round(sum(row["macs_share"] for row in rows if row["choice"] == TWICE), 4),
         "questions_left_out": left_out,
         "units": rows,
     }
@@ -290,6 +309,8 @@ def apply(model: ov.Model, original: ov.Model, channels: dict[str, statistics.Ch
         way = choices[unit.name]
         if way == FLOAT:
             units.bypass(nodes, unit, floats)
+        elif way == TWICE:
+            units.twice(nodes, unit)
         elif way == TOKEN:
             units.by_token(nodes, unit)
         elif way != STATIC:

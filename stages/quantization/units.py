@@ -94,6 +94,29 @@ def smooth(nodes: dict[str, ov.Node], unit: Unit, scale: np.ndarray, original: d
         _scale_weights(nodes[name], original[name], scale)
 
 
+def twice(nodes: dict[str, ov.Node], unit: Unit) -> None:
+    """Each layer two times in INT8: on what its quantizer gives, and on what that left over, a 256th as wide.
+
+    The same weights, activations in 16 bits, and half the work of float where float takes four times that of INT8.
+    """
+    from openvino import opset13 as ops
+
+    quantizer = nodes[unit.quantizers[0]]
+    low, high = (float(np.ravel(quantizer.input_value(port).get_node().data)[0]) for port in (1, 2))
+    step = (high - low) / (LEVELS - 1)
+    ends = [ops.constant(np.float32(value)) for value in through_zero(-step / 2, step / 2)]
+    left = ops.subtract(quantizer.input_value(0), quantizer.output(0), name=f"{unit.quantizers[0]}/left")
+    fine = ops.fake_quantize(left, *ends, *ends, LEVELS, name=f"{unit.quantizers[0]}/fine")
+    for name in unit.layers:
+        layer = nodes[name]
+        targets = list(layer.output(0).get_target_inputs())
+        again = _again(layer, fine)
+        again.set_friendly_name(f"{name}/fine")
+        both = ops.add(layer.output(0), again.output(0), name=f"{name}/twice")
+        for target in targets:
+            target.replace_source_output(both.output(0))
+
+
 def by_token(nodes: dict[str, ov.Node], unit: Unit) -> None:
     """A scale for each token, its greatest absolute value, found while the model runs; products are scaled back.
 
@@ -177,6 +200,17 @@ def _decompressed(node: ov.Node) -> tuple[ov.Node, ov.Node]:
     while integers.get_type_name() == "Convert":
         integers = integers.input_value(0).get_node()
     return integers, factor
+
+
+def _again(layer: ov.Node, x: ov.Node) -> ov.Node:
+    """The same product with the same weights of another value."""
+    from openvino import opset13 as ops
+
+    how, weights = layer.get_attributes(), layer.input_value(1)
+    if layer.get_type_name() == "MatMul":
+        return ops.matmul(x, weights, how["transpose_a"], how["transpose_b"])
+    pads = how["pads_begin"], how["pads_end"]
+    return ops.convolution(x, weights, how["strides"], *pads, how["dilations"], how["auto_pad"])
 
 
 def _along(axis: int, rank: int) -> list[int]:

@@ -133,6 +133,28 @@ def test_every_token_is_quantized_by_its_own_scale() -> None:
     np.testing.assert_allclose(run(model, x), np.concatenate([expected] * 2, -1), rtol=2e-3, atol=2e-3)
 
 
+def test_twice_is_as_good_as_float_activations() -> None:
+    x = RANDOM.standard_normal((2, 3, WIDTH)).astype(np.float32)
+    exact, plain, model = linear(True, -8.0, 8.0), linear(True, -8.0, 8.0), linear(True, -8.0, 8.0)
+    units.bypass(units.named(exact), found(exact)[0], {})
+    units.twice(units.named(model), found(model)[0])
+    expected = run(exact, x)
+    errors = [np.abs(run(one, x) - expected).max() for one in (plain, model)]
+    assert errors[1] < errors[0] / 50
+
+
+def test_a_convolution_is_computed_twice_with_its_own_padding_and_strides() -> None:
+    x = ops.parameter([1, 4, 9, 9], np.float32, name="x")
+    weights = ops.constant(RANDOM.standard_normal((4, 4, 3, 3)).astype(np.float32))
+    how = [2, 2], [1, 1], [1, 1], [1, 1]
+    float_model = ov.Model([ops.convolution(x, weights, *how, name="convolution")], [x])
+    y = ops.parameter([1, 4, 9, 9], np.float32, name="x")
+    model = ov.Model([ops.convolution(fake_quantize(y, -4, 4, "q"), weights, *how, name="convolution")], [y])
+    units.twice(units.named(model), found(model)[0])
+    data = RANDOM.standard_normal((1, 4, 9, 9)).astype(np.float32)
+    np.testing.assert_allclose(run(model, data), run(float_model, data), rtol=1e-2, atol=2e-3)
+
+
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
     [(0.0, 2.55, (0.0, 2.55)), (0.5, 2.55, (0.0, 2.55)), (-255.0, -1.0, (-255.0, 0.0)), (-1.0, 254.0, (-1.0, 254.0))],
