@@ -207,7 +207,7 @@ def best(ways: dict[str, np.ndarray]) -> str:
 def cheapest(
     subject: Subject, measured: dict[int, dict[str, np.ndarray]], allowed: float, max_float_share: float
 ) -> dict[int, str]:
-    """The best way for each unit, then float or twice where it gains most for its work, until the noise is `allowed`."""
+    """The best way for each unit, then float or twice where it gains most for its cost, until noise is `allowed`."""
     chosen = {number: best(ways) for number, ways in measured.items()}
     noise = {number: measured[number][way].mean() for number, way in chosen.items()}
     dear = {number: dearer(subject.units[number], subject.macs) for number in measured}
