@@ -65,7 +65,7 @@ def noise_to_signal(reference: np.ndarray, found: np.ndarray, quarters: np.ndarr
 
 def row(low: float, high: float, *, smooth: bool = False, token: bool = False) -> np.ndarray:
     """A unit's row: quantized from `low` to `high`, of what is left after scaling by channel where `smooth`; by `token`
-    the range is each token's own."""
+    the range is each token's own. Of several quantizers each has its own range instead."""
     low, high = units.through_zero(low, high)
     return np.array([low, (high - low) / (units.LEVELS - 1), 1, smooth, token], np.float32)
 
@@ -138,11 +138,20 @@ def _make_switchable(model: ov.Model, found: list[Unit], scales: dict[str, np.nd
         for name in unit.quantizers:
             quantizer = nodes[name]
             targets = list(quantizer.output(0).get_target_inputs())
-            result = _arithmetic(quantizer.input_value(0), unit, values, scales.get(unit.name))
+            own = values if len(unit.quantizers) == 1 else [*_own_range(quantizer), *values[2:]]
+            result = _arithmetic(quantizer.input_value(0), unit, own, scales.get(unit.name))
             for target in targets:
                 target.replace_source_output(result.output(0))
     model.add_parameters([table])
     model.validate_nodes_and_infer_types()
+
+
+def _own_range(quantizer: ov.Node) -> list[Any]:
+    """Low and step of one of several quantizers, whose ranges differ and stay as they are."""
+    from openvino import opset13 as ops
+
+    low, step = row(*units.range_of(quantizer))[:2]
+    return [ops.constant(np.array([value], np.float32)) for value in (low, step)]
 
 
 def _arithmetic(x: ov.Output, unit: Unit, values: list[Any], scale: np.ndarray | None) -> Any:

@@ -235,8 +235,11 @@ def describe(
     ways, scales = [], {}
     for unit in found:
         quantizer = nodes[unit.quantizers[0]]
-        low, high = (float(np.ravel(quantizer.input_value(port).get_node().data)[0]) for port in (1, 2))
+        low, high = units.range_of(quantizer)
         rows = {STATIC: probing.row(low, high)}
+        if len(unit.quantizers) > 1:
+            ways.append(rows)
+            continue
         rows[CLIPPED] = probing.row(CLIP * low, CLIP * high)
         seen = channels.get(quantizer.input_value(0).get_node().get_friendly_name())
         if seen is not None:

@@ -40,8 +40,9 @@ class Unit:
 
 def find(model: ov.Model, macs: dict[str, int]) -> list[Unit]:
     """The model's units, those that feed one layer together being one; `macs`: multiply-accumulates by layer's name."""
-    order = model.get_ordered_ops()
+    order = [node for node in model.get_ordered_ops() if node.get_type_name() in (*LAYERS, "FakeQuantize")]
     position = {node.get_friendly_name(): number for number, node in enumerate(order)}
+    assert len(position) == len(order), "layers or quantizers of one name cannot be told apart"
     groups: list[tuple[set[str], set[str]]] = []  # quantizers, and the layers and quantizers that these feed
     for node in (node for node in order if node.get_type_name() == "FakeQuantize"):
         reached = {target.get_friendly_name() for target in _fed(node)} | {node.get_friendly_name()}
@@ -51,6 +52,12 @@ def find(model: ov.Model, macs: dict[str, int]) -> list[Unit]:
     nodes = {node.get_friendly_name(): node for node in order}
     units = [_unit(*(sorted(part, key=position.__getitem__) for part in group), nodes, macs) for group in groups]
     return sorted(units, key=lambda unit: position[unit.quantizers[0]])
+
+
+def range_of(quantizer: ov.Node) -> tuple[float, float]:
+    """Its lowest and highest value."""
+    low, high = (float(np.ravel(quantizer.input_value(port).get_node().data)[0]) for port in (1, 2))
+    return low, high
 
 
 def bypass(nodes: dict[str, ov.Node], unit: Unit, original: dict[str, ov.Node]) -> None:
@@ -102,7 +109,7 @@ def twice(nodes: dict[str, ov.Node], unit: Unit) -> None:
     from openvino import opset13 as ops
 
     quantizer = nodes[unit.quantizers[0]]
-    low, high = (float(np.ravel(quantizer.input_value(port).get_node().data)[0]) for port in (1, 2))
+    low, high = range_of(quantizer)
     step = (high - low) / (LEVELS - 1)
     ends = [ops.constant(np.float32(value)) for value in through_zero(-step / 2, step / 2)]
     left = ops.subtract(quantizer.input_value(0), quantizer.output(0), name=f"{unit.quantizers[0]}/left")
