@@ -50,7 +50,7 @@ def test_status_0_where_every_gate_passes(reports, capsys):
 def test_a_scheme_that_breaks_a_gate_stops_with_the_figure(reports, capsys):
     reports(level_db=20.0)
     assert run() == 1
-    told = r"Gates: 1 failed: mini-Vega int8 SQNR 20\.0 dB \(19\.\d to 20\.\d\), asked at least 30\.0 dB\. 6 passed\."
+    told = r"Gates: 1 failed: mini-Vega int8 SQNR 20\.0 dB \(19\.\d to 20\.\d\), asked at least 25\.0 dB\. 6 passed\."
     assert re.fullmatch(told, capsys.readouterr().out.splitlines()[-1])
 
 
@@ -142,7 +142,7 @@ def test_compare_writes_the_verdicts_and_shows_them_on_the_page_and_in_one_line(
     table = page[page.index('<section id="gates">') : page.index('<section id="plots">')]
     assert "<strong>2 failed, 12 passed.</strong>" in table
     assert table.count('<th scope="row">') == 2 and table.count("<em>passed</em>") == 12
-    assert re.search(r'<th scope="col" title="[^"]+">SQNR<small>at least 30\.0 dB</small></th>', table)
+    assert re.search(r'<th scope="col" title="[^"]+">SQNR<small>at least 25\.0 dB</small></th>', table)
     assert re.search(r'<td class="failed">20\.0 dB<small>19\.\d to 20\.\d</small><em>failed</em></td>', table)
 
 
