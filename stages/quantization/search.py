@@ -43,6 +43,7 @@ WORTH_TOKEN = 0.5  # of any other's: a scale by token costs two passes over its 
 OVERHEAD = 5e-4  # of all work: what a float layer costs beside its own
 TWICE_COSTS = 1 / 3  # of a float layer: one INT8 layer more, where float takes four times as long, three more
 LARGE = 0.01  # share of all work from which on a layer is computed twice rather than in float
+FINDING = 0.6  # share of the time after which no more noisy units are looked for
 ROUNDS = 3  # choices that are measured, each asked for more where the last one stayed below what was asked
 
 
@@ -52,10 +53,11 @@ class Answers:
 
     file: Path
     probe: probing.Probe
-    deadline: float
+    seconds: float
     tick: Callable[[], Any] = lambda: None
     known: dict[str, list[float]] = field(default_factory=dict)
     left_out: int = 0
+    started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         for line in self.file.read_text().splitlines() if self.file.is_file() else ():
@@ -65,10 +67,10 @@ class Answers:
                 continue
             self.known[question] = noise
 
-    def noise(self, question: str, rows: np.ndarray) -> np.ndarray | None:
-        """None once the time is up, but for what is known."""
+    def noise(self, question: str, rows: np.ndarray, share: float = 1.0) -> np.ndarray | None:
+        """None once this share of the time is up, but for what is known; a share of `math.inf` is always answered."""
         if question not in self.known:
-            if time.monotonic() > self.deadline:
+            if time.monotonic() - self.started > share * self.seconds:
                 self.left_out += 1
                 return None
             self.known[question] = [float(value) for value in self.probe.noise(rows)]
@@ -108,16 +110,15 @@ def search(
     subject = describe(model, before, statistics.channels(kept / "ranges"), macs)
     statistics.restore_convolutions(model, before)
     probe = probing.Probe(model, subject.units, subject.scales, points)
-    deadline = time.monotonic() + 60 * settings.minutes
-    with tqdm(desc="search", unit="choice", disable=None, leave=False) as bar:
-        answers = Answers(kept / "answers.jsonl", probe, deadline, bar.update)
+    with tqdm(desc="search", unit="question", disable=None, leave=False) as bar:
+        answers = Answers(kept / "answers.jsonl", probe, 60 * settings.minutes, bar.update)
         return choose(subject, answers, settings)
 
 
 def choose(subject: Subject, answers: Answers, settings: Search) -> dict[str, Any]:
     off, everything = answers.probe.off, range(len(subject.units))
     allowed = 10 ** (-settings.min_sqnr_db / 10)
-    plain = answers.noise("all:int8", subject.rows(off, dict.fromkeys(everything, STATIC)))
+    plain = answers.noise("all:int8", subject.rows(off, dict.fromkeys(everything, STATIC)), math.inf)
     alone = noises_alone(subject, answers, allowed)
     measured = {number: {STATIC: noise} for number, noise in alone.items()}
     for number in noisy(alone, QUIET * allowed):
@@ -128,27 +129,28 @@ def choose(subject: Subject, answers: Answers, settings: Search) -> dict[str, An
             if noise is not None:
                 measured[number][way] = noise
     asked, chosen, found = allowed, {}, plain
+    in_time = answers.left_out == 0
     for turn in range(ROUNDS):
         chosen = cheapest(subject, measured, asked, settings.max_float_share)
         rows = subject.rows(off, dict.fromkeys(everything, STATIC) | chosen)
         rows[[number for number, way in chosen.items() if way in (FLOAT, TWICE)]] = off[0]
-        noise = answers.noise(f"all:{turn}:{json.dumps(sorted(chosen.items()))}", rows)
-        found = found if noise is None else noise
-        if noise is None or noise.mean() <= allowed:
+        found = answers.noise(f"all:{turn}:{json.dumps(sorted(chosen.items()))}", rows, math.inf)
+        if found.mean() <= allowed or not in_time:
             break
-        asked *= min(0.95, allowed / float(noise.mean()))
+        asked *= min(0.95, allowed / float(found.mean()))
     return table(subject, measured, chosen, plain, found, answers.left_out, settings)
 
 
 def noises_alone(subject: Subject, answers: Answers, allowed: float) -> dict[int, np.ndarray]:
-    """Noise of single units by number, as far as they are in groups that are not quiet.
+    """Noise of single units by number, as far as they are in groups that are not quiet; the loudest groups first.
 
     Of two halves one is asked for, the other is the rest of the whole, unless that rest is small.
     """
     count, found = len(subject.units), {}
     todo = [(range(count), ask(subject, answers, range(count)))]
     while todo:
-        group, noise = todo.pop()
+        loudest = max(range(len(todo)), key=lambda place: -1.0 if todo[place][1] is None else todo[place][1].mean())
+        group, noise = todo.pop(loudest)
         if noise is None:
             continue
         if len(group) == 1:
@@ -166,7 +168,8 @@ def noises_alone(subject: Subject, answers: Answers, allowed: float) -> dict[int
 def ask(subject: Subject, answers: Answers, group: range) -> np.ndarray | None:
     """The noise of these units with their plain quantizers, all others off."""
     name = subject.units[group[0]].name if len(group) == 1 else f"{group[0]}-{group[-1]}"
-    return answers.noise(f"{name}:{STATIC}", subject.rows(answers.probe.off, dict.fromkeys(group, STATIC)))
+    rows = subject.rows(answers.probe.off, dict.fromkeys(group, STATIC))
+    return answers.noise(f"{name}:{STATIC}", rows, FINDING)
 
 
 def noisy(alone: dict[int, np.ndarray], quiet: float) -> list[int]:

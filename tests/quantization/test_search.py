@@ -56,8 +56,8 @@ def settings(min_sqnr_db: float = 36, max_float_share: float = 0.05, minutes: fl
     return SimpleNamespace(min_sqnr_db=min_sqnr_db, max_float_share=max_float_share, minutes=minutes)
 
 
-def answers(folder: Path, deadline: float = float("inf")) -> search.Answers:
-    return search.Answers(folder / "answers.jsonl", FakeProbe(), deadline)
+def answers(folder: Path, seconds: float = float("inf")) -> search.Answers:
+    return search.Answers(folder / "answers.jsonl", FakeProbe(), seconds)
 
 
 def choices(found: dict) -> dict[str, str]:
@@ -105,9 +105,10 @@ def test_when_its_time_is_up_it_chooses_with_what_it_knows_and_says_so(tmp_path:
     search.choose(subject(), answers(tmp_path), settings())
     lines = (tmp_path / "answers.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "answers.jsonl").write_text("".join(lines[:4]))
-    found = search.choose(subject(), answers(tmp_path, deadline=0.0), settings())
+    found = search.choose(subject(), answers(tmp_path, seconds=0.0), settings())
     assert found["questions_left_out"] > 0
     assert len(found["units"]) == len(NOISE)
+    assert found["sqnr_db"] is not None, "what was chosen is measured all the same"
 
 
 def test_a_narrower_range_must_be_better_in_every_quarter() -> None:
@@ -190,10 +191,10 @@ KILLED = """
     from tests.tiny_ir import tiny_ir
 
     class Mortal(search.Answers):
-        def noise(self, question, rows):
+        def noise(self, question, rows, share=1.0):
             if len(self.known) == {at}:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return super().noise(question, rows)
+            return super().noise(question, rows, share)
 
     if __name__ == "__main__":
         search.Answers = Mortal
