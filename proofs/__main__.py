@@ -84,6 +84,20 @@ def light(found: dict[str, Any]) -> Rows:
     return rows
 
 
+def int8(found: dict[str, Any]) -> Rows:
+    """SQNR of each scheme; of `int8` its worst quarter, pictures, CLIP score lost and share of the work too."""
+    names = ("int8-notebook", "int8-hybrid", "int8-weights", "int8-quick", "int8")
+    rows = [["SQNR, dB", *names, "worst quarter", "PSNR", "CLIP score lost", "CLIP similarity", "MACs in INT8"]]
+    for model, entry in found.items():
+        cells = [f"{entry[name]['sqnr_db']:.1f}" if name in entry else "–" for name in names]
+        mine, before = entry["int8"], entry["fp16"]
+        lost = 100 * (before["clip_score"] - mine["clip_score"]) / before["clip_score"]
+        cells[-1] = f"**{cells[-1]}**"
+        cells += [f"{mine['sqnr_worst_quarter_db']:.1f}", f"{mine['psnr_db']:.1f} dB", f"{lost:.2f} %"]
+        rows.append([model, *cells, f"{mine['clip_similarity']:.4f}", f"{100 * mine['share_macs_int8']:.0f} %"])
+    return rows
+
+
 def medians(pair: dict[str, list[float]]) -> list[float]:
     return [statistics.median(values) for values in pair.values()]
 
@@ -105,6 +119,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Rows]]] = {
     "layers": ("layers", layers),
     "claims": ("steps", claims),
     "light": ("light", light),
+    "int8": ("int8", int8),
 }
 
 

@@ -69,3 +69,15 @@ def test_a_command_beyond_its_limit_fails() -> None:
     found = limit.run(0.3, [sys.executable, "-c", HOLD.format(mb=600)])
     assert found["status"] != 0
     assert found["killed"] or found["limited_by"] == "RLIMIT_DATA"
+
+
+def test_schemes_stand_beside_each_other_by_their_noise() -> None:
+    row = {"sqnr_db": 35.36, "sqnr_worst_quarter_db": 29.9, "psnr_db": 41.0, "clip_score": 94.2, "clip_similarity": 1.0}
+    found = {"mini-vega": {name: row | {"share_macs_int8": 0.91} for name in ("fp16", "int8")}}
+    found["mini-vega"]["fp16"] = row | {"clip_score": 94.4}
+    head, line = page.int8(found)
+    assert dict(zip(head, line, strict=True)) == {
+        "SQNR, dB": "mini-vega", "int8-notebook": "–", "int8-hybrid": "–", "int8-weights": "–", "int8-quick": "–",
+        "int8": "**35.4**", "worst quarter": "29.9", "PSNR": "41.0 dB", "CLIP score lost": "0.21 %",
+        "CLIP similarity": "1.0000", "MACs in INT8": "91 %",
+    }  # fmt: skip
