@@ -42,7 +42,9 @@ WORTH_NARROW = 0.5  # and a narrower range, in no quarter of the schedule above 
 WORTH_TOKEN = 0.5  # of any other's: a scale by token costs two passes over its tensor
 OVERHEAD = 5e-4  # of all work: what a float layer costs beside its own
 TWICE_COSTS = 1 / 3  # of a float layer: one INT8 layer more, where float takes four times as long, three more
-LARGE = 0.01  # share of all work from which on a layer is computed twice rather than in float
+LARGE = (
+    1e6  # multiply-accumulates from which on a layer is computed twice: below, its overhead decides, and float has less
+)
 FINDING = 0.6  # share of the time after which no more noisy units are looked for
 ROUNDS = 3  # choices that are measured, each asked for more where the last one stayed below what was asked
 
@@ -228,7 +230,7 @@ def cheapest(
 def dearer(unit: Unit, macs: int) -> tuple[str, float]:
     """How a unit is computed without noise, and the share of all work that this costs."""
     share = unit.macs / macs
-    return (TWICE, TWICE_COSTS * share) if unit.direct and share > LARGE else (FLOAT, share)
+    return (TWICE, TWICE_COSTS * share) if unit.direct and unit.macs > LARGE else (FLOAT, share)
 
 
 def describe(
