@@ -98,6 +98,20 @@ def int8(found: dict[str, Any]) -> Rows:
     return rows
 
 
+def ways(found: dict[str, Any]) -> Rows:
+    """Each folder's step in relation to the first one's, on this processor and as on one without AMX."""
+    kinds = {"openvino": "as it is", "openvino-vnni": "as without AMX"}
+    rows = [["", *(f"step {words}" for words in kinds.values()), *(f"ratio {words}" for words in kinds.values())]]
+    for model, entry in ((name, one) for name, one in found.items() if name != "load"):
+        first = next(iter(entry["openvino"]))
+        for name in entry["openvino"]:
+            middle = {kind: statistics.median(entry[kind][name]) for kind in kinds}
+            ratios = [middle[kind] / statistics.median(entry[kind][first]) for kind in kinds]
+            cells = [*(f"{value:.3f} s" for value in middle.values()), *(f"{ratio:.3f}" for ratio in ratios)]
+            rows.append([f"{model} {name}", *cells])
+    return rows
+
+
 def medians(pair: dict[str, list[float]]) -> list[float]:
     return [statistics.median(values) for values in pair.values()]
 
@@ -120,6 +134,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Rows]]] = {
     "claims": ("steps", claims),
     "light": ("light", light),
     "int8": ("int8", int8),
+    "ways": ("ways", ways),
 }
 
 

@@ -25,7 +25,8 @@ Inputs = dict[str, np.ndarray]
 def step(way: str, folder: Path, inputs: Inputs) -> Iterator[Callable[[], float]]:
     """A function that runs one step and returns its seconds, as the child sees them.
 
-    `way`: `openvino` as the plugin computes by default, `openvino-f32`, or `torch-f32`.
+    `way`: `openvino` as the plugin computes by default, `openvino-f32`, `openvino-vnni` as without AMX and bfloat16, or
+    `torch-f32`.
     """
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
@@ -48,7 +49,10 @@ def step(way: str, folder: Path, inputs: Inputs) -> Iterator[Callable[[], float]
 
 def _serve(pipe: Any, way: str, folder: Path, inputs: Inputs) -> None:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # others compute while this one waits
-    call = _torch(folder, inputs) if way.startswith("torch") else _openvino(folder, inputs, way.endswith("f32"))
+    if way.endswith("vnni"):  # read when OpenVINO is imported
+        os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE_VNNI"
+    exact = way.endswith(("f32", "vnni"))
+    call = _torch(folder, inputs) if way.startswith("torch") else _openvino(folder, inputs, exact)
     while True:
         try:
             pipe.recv()
