@@ -15,9 +15,9 @@ import numpy as np
 
 from stages.files.layout import FP16
 from stages.measurement import fidelity
+from stages.settings.schema import QUARTERS, quarter
 
 Curve = list[list[float | None]]  # [timestep, decibels], from noise (999) to picture (0)
-QUARTERS, TIMESTEPS = 4, 1000  # of the schedule that the family is trained on
 
 
 def sqnr_by_timestep(points: list[dict[str, np.ndarray]], expected: list[np.ndarray], found: list[np.ndarray]) -> Curve:
@@ -37,7 +37,7 @@ def sqnr_by_quarter(
     """
     groups: list[list[int]] = [[] for _ in range(QUARTERS)]
     for number, point in enumerate(points):
-        groups[min(int(QUARTERS * timestep(point) // TIMESTEPS), QUARTERS - 1)].append(number)
+        groups[quarter(timestep(point))].append(number)
     return [_pooled(expected, found, chosen) if chosen else None for chosen in groups]
 
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stages.quantization import units
+from stages.settings.schema import quarter
 
 if TYPE_CHECKING:
     import openvino as ov
 
     from stages.quantization.units import Unit
 
-QUARTER = 250  # timesteps of the 1000 that noise is added in
 COLUMNS = ("low", "step", "on", "smooth", "token")  # of one unit's row: its range, and switches from 0 to 1
 SIDE = 16  # latent positions, a side, of a crop that noise is measured on: a sixty-fourth of SDXL's work
 POINTS = 8  # crops in all, at least
@@ -42,7 +42,7 @@ class Probe:
         _make_switchable(model, found, scales)
         how = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
         self._request = ov.Core().compile_model(model, "CPU", how).create_infer_request()
-        self._quarters = np.minimum(points["timestep"] // QUARTER, 3).astype(int)
+        self._quarters = np.array([quarter(timestep) for timestep in points["timestep"]])
         self.reference = self._predict(self.off)
 
     def noise(self, rows: np.ndarray) -> np.ndarray:
@@ -107,7 +107,7 @@ def _stratified(timesteps: list[float], count: int) -> list[int]:
     order = sorted(range(len(timesteps)), key=lambda number: timesteps[number])
     quarters: dict[int, list[int]] = {}
     for number in order:
-        quarters.setdefault(min(int(timesteps[number] // QUARTER), 3), []).append(number)
+        quarters.setdefault(quarter(timesteps[number]), []).append(number)
     chosen: set[int] = set()
     for mine in quarters.values():
         wanted = min(len(mine), max(1, count // len(quarters)))

@@ -15,9 +15,9 @@ import numpy as np
 from stages.report import intervals, words
 from stages.report.intervals import Estimate
 from stages.report.results import BEFORE, is_number
+from stages.settings.schema import QUARTERS, quarter
 
 HINT = "INFERENCE_PRECISION_HINT"
-QUARTERS, QUARTER = 4, 250  # of the thousand timesteps that the family is trained on
 APART_DB = 10.0  # a pooled figure this far from what its samples say is not of the same measurement
 Row = dict[str, Any]  # of a record: the figures of one precision
 
@@ -56,7 +56,7 @@ def sqnr(row: Row, record: dict[str, Any]) -> Estimate:
 def quarter_below(row: Row, record: dict[str, Any]) -> Estimate:
     """dB that the worst quarter of the schedule lies under the whole; 0 where all of it is exact."""
     noise = noise_of_samples(row, record)
-    places = np.minimum(timesteps(row, record, *noise.shape) // QUARTER, QUARTERS - 1).astype(int)
+    places = np.array([quarter(step) for step in timesteps(row, record, *noise.shape)])
     visited = sorted(set(places.tolist()))
     if len(visited) == 1:
         raise Lack("this model is run in one quarter of the schedule only", applies=False)
@@ -152,13 +152,13 @@ def pooled_db(row: Row, noise: np.ndarray) -> float:
     return finite([found], "sqnr_db")[0]
 
 
-def timesteps(row: Row, record: dict[str, Any], prompts: int, count: int) -> np.ndarray:
+def timesteps(row: Row, record: dict[str, Any], prompts: int, count: int) -> list[float]:
     """Of the `count` points along every prompt's schedule: as the record lists them, else those of the curve."""
     curve = [step for step, _ in listed(row, "sqnr_by_timestep")]
     steps = finite([step for _, step in record.get("points") or []] or curve * prompts, "a timestep")
     if steps != steps[:count] * prompts:
         raise Lack(f"{count} samples of each of {prompts} prompts do not stand at the same timesteps")
-    return np.array(steps[:count])
+    return steps[:count]
 
 
 def agreeing(estimate: Estimate, recorded: float) -> Estimate:

@@ -10,10 +10,11 @@ import math
 from collections.abc import Callable
 
 from stages.report.plots import HEAD, legend, line, svg, text
+from stages.settings.schema import QUARTERS, TIMESTEPS
 
 ACROSS, WIDE, HIGH = 3, 360, 190  # panels side by side; sides of one
 LEFT, TOP, RIGHT, BOTTOM = 34, 26, 26, 24  # its margins
-TIMESTEPS, QUARTERS, STEP = 1000, 4, 10  # of the axes: marks at quarters, and at every ten of the value
+STEP = 10  # of the value, between marks; those of the time stand at quarters
 ROOM = 5  # of the value, below the lowest point, for its label
 KINDS = ("before", "after")
 

@@ -31,7 +31,7 @@ class Range:
 
 LAYOUT = 3  # changes when settings of an earlier version are none of this one's any more
 LATENT_PX = 8  # pixels of a picture, a side, that one position of a latent stands for, in all of the family
-NEEDS_SAMPLES = ("weights_first", "hybrid", "notebook")  # schemes that quantize activations
+TIMESTEPS, QUARTERS = 1000, 4  # of the schedule that all of the family is trained on
 EFFECTS = {  # what has an effect in each scheme; anything else must be at rest
     "weights_first": ("samples", "weights", "ignored_patterns", "ignored_types", "ranges", "search"),
     "weights_only": ("weights", "group_size", "ratio", "ignored_patterns", "ignored_types"),
@@ -39,6 +39,7 @@ EFFECTS = {  # what has an effect in each scheme; anything else must be at rest
     "notebook": ("samples", "ignored_patterns", "ignored_types", "ranges", "smooth_quant", "bias_correction"),
     "none": (),
 }
+NEEDS_SAMPLES = tuple(scheme for scheme, effects in EFFECTS.items() if "samples" in effects)  # quantize activations
 AT_REST = {
     "samples": 0,
     "weights": None,
@@ -56,6 +57,11 @@ Whole = Annotated[int, Range(0, 2**31 - 1)]
 Steps = Annotated[int, Range(1, 1000)]
 Pixels = Annotated[int, Range(16, 4096, LATENT_PX)]
 Share = Annotated[float, Range(0, 1, above=True)]
+
+
+def quarter(timestep: float) -> int:
+    """0 to 3: the part of the schedule that a timestep is in, from the picture to noise."""
+    return min(int(QUARTERS * timestep // TIMESTEPS), QUARTERS - 1)
 
 
 class Part:
