@@ -19,6 +19,7 @@ FP16, INT8, INT8_WEIGHTS = "fp16", "int8", "int8-weights"  # what a UNet is stor
 COMPUTE_LAYERS = ("Convolution", "GroupConvolution", "MatMul", "FullyConnected")  # as the CPU plugin calls them
 KERNELS = ("f32", "f16", "bf16", "i8", "u8")
 CONSTANTS = {"int8_constants": ("i8", "u8"), "int4_constants": ("i4", "u4"), "fp16_constants": ("f16",)}
+DECOMPRESSION = ("Convert", "Reshape", "Multiply", "Subtract")  # between stored weights and a product
 OPERATIONS = {"FakeQuantize": "fake_quantize", "MatMul": "matmul", "Convolution": "convolution"}
 
 
@@ -84,6 +85,13 @@ def attention_macs(operation: Any) -> tuple[int, int]:
     query, key = operation.get_input_shape(0), operation.get_input_shape(1)
     scores = _elements(query[:-1]) * key[-2]
     return scores * query[-1], scores * operation.get_output_shape(0)[-1]
+
+
+def behind(node: Any, kinds: tuple[str, ...]) -> Any:
+    """The first operation that is of none of these types, following the first input from `node` on, itself included."""
+    while node.get_type_name() in kinds:
+        node = node.input_value(0).get_node()
+    return node
 
 
 def stored(folder: Path) -> str:

@@ -129,9 +129,7 @@ def _weight_group(product: Any) -> int | None:
 
     Weights in groups are Reshape(Multiply(Convert(constant of (out, groups, group)), scale)).
     """
-    node = product.input_value(1).get_node()
-    while node.get_type_name() in ("Convert", "Reshape", "Multiply", "Subtract"):
-        node = node.input_value(0).get_node()
+    node = anatomy.behind(product.input_value(1).get_node(), anatomy.DECOMPRESSION)
     shape = node.get_output_shape(0) if node.get_type_name() == "Constant" else []
     return int(shape[-1]) if len(shape) == 3 else None
 

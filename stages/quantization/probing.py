@@ -70,7 +70,7 @@ def row(low: float, high: float, *, smooth: bool = False, token: bool = False) -
     return np.array([low, (high - low) / (units.LEVELS - 1), 1, smooth, token], np.float32)
 
 
-def points(samples: Iterable[dict[str, np.ndarray]], macs: int, count: int | None = None) -> dict[str, np.ndarray]:
+def points(samples: Iterable[dict[str, np.ndarray]], macs: int) -> dict[str, np.ndarray]:
     """One batch of crops, as many from each quarter of the schedule, its ends among them; `macs`: of a whole sample's
     forward.
 
@@ -78,8 +78,7 @@ def points(samples: Iterable[dict[str, np.ndarray]], macs: int, count: int | Non
     """
     timesteps = [float(np.ravel(sample["timestep"])[0]) for sample in samples]
     first = next(iter(samples))
-    count = count or how_many(macs * _share(first))
-    chosen = set(_stratified(timesteps, count))
+    chosen = set(_stratified(timesteps, how_many(macs * _share(first))))
     crops = [_crop(sample, number) for number, sample in enumerate(samples) if number in chosen]
     shapes = Counter(crop["sample"].shape for crop in crops)
     usual = shapes.most_common(1)[0][0]  # other sizes of calibration cannot stand in one batch

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.files import manifest, placing
 from stages.ir import anatomy, runtime, saving, tracing
+from stages.ir.anatomy import DECOMPRESSION
 from stages.machine import apart
 from stages.quantization import geglu, probing, search, statistics
 from stages.settings.schema import EFFECTS, NEEDS_SAMPLES
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from stages.settings.schema import Quantization, Search
 
-RANGES, TABLE = "ranges", "search.json"  # what a scheme keeps while it is unfinished; the table stays beside the UNet
+TABLE = "search.json"  # of a search's choices, beside the UNet
 SMALLEST_GROUP = 16  # weights that share a scale: below, scales take a quarter of what four bits save
 Samples = Iterable[dict[str, Any]]  # UNet inputs by name; read more than once
 
@@ -68,7 +69,7 @@ def weights_first(source: Path, target: Path, settings: Quantization, samples: S
                 del every
         found = _searched(quantized / "unet.xml", source, settings.search, samples, kept)
         model = runtime.read(quantized / "unet.xml")
-        search.apply(model, runtime.read(source), statistics.channels(kept / RANGES), found)
+        search.apply(model, runtime.read(source), statistics.channels(kept / statistics.RANGES), found)
         placing.write_text(target.with_name(TABLE), json.dumps(found, indent=1) + "\n")
     geglu.split(model)
     _save(model, target)
@@ -207,12 +208,12 @@ def _grouped(settings: Quantization) -> dict[str, Any]:
     in 8 bits where none does (NNCF's GroupSizeFallbackMode.ADJUST)."""
     from nncf.quantization import advanced_parameters as advanced
 
-    mode = advanced.GroupSizeFallbackMode.ADJUST
+    grouped = {"ratio": settings.ratio, "group_size": settings.group_size}
     if settings.group_size < 0:  # a whole channel fits always
-        return {"ratio": settings.ratio, "group_size": settings.group_size}
-    least = min(SMALLEST_GROUP, settings.group_size)
+        return grouped
+    mode, least = advanced.GroupSizeFallbackMode.ADJUST, min(SMALLEST_GROUP, settings.group_size)
     fallback = advanced.AdvancedCompressionParameters(group_size_fallback_mode=mode, min_adjusted_group_size=least)
-    return {"ratio": settings.ratio, "group_size": settings.group_size, "advanced_parameters": fallback}
+    return grouped | {"advanced_parameters": fallback}
 
 
 def _quantize_activations(
@@ -242,7 +243,7 @@ def _quantize_activations(
         **({} if settings.smooth_quant else {"smooth_quant_alphas": off}),
     )
     before = runtime.read(original) if original else None
-    with statistics.lean(kept / RANGES, own, before) if kept else contextlib.nullcontext():
+    with statistics.lean(kept / statistics.RANGES, own, before) if kept else contextlib.nullcontext():
         return nncf.quantize(
             model,
             nncf.Dataset(samples),
@@ -256,15 +257,8 @@ def _quantize_activations(
 def _weighted_matmuls(model: ov.Model) -> list[str]:
     """Matrix products with stored weights, unlike those of attention."""
     matmuls = [operation for operation in model.get_ops() if operation.get_type_name() == "MatMul"]
-    return [operation.get_friendly_name() for operation in matmuls if _is_stored(operation.input_value(1).get_node())]
-
-
-def _is_stored(node: Any) -> bool:
-    """Whether a value is a constant, perhaps decompressed: Multiply(Convert(constant), scale)."""
-    if node.get_type_name() == "Constant":
-        return True
-    inner = node.get_type_name() in ("Convert", "Multiply", "Subtract", "Reshape")
-    return inner and _is_stored(node.input_value(0).get_node())
+    weights = {one.get_friendly_name(): anatomy.behind(one.input_value(1).get_node(), DECOMPRESSION) for one in matmuls}
+    return [name for name, node in weights.items() if node.get_type_name() == "Constant"]
 
 
 def _save(model: ov.Model, target: Path) -> None:

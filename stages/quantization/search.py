@@ -4,10 +4,10 @@ Consumes a quantized graph (weights compressed, a quantizer before every layer),
 of channels and UNet inputs; produces a table: for every unit (stages.quantization.units) what was chosen, its noise and
 its work. Every answer is kept in a file as it comes, so that a killed search goes on. Knows no layer by name.
 
-How it goes: (1) the noise of each unit alone, quiet groups of units not being looked into; (2) for the
-noisy units, other ranges, scales by channel and scales by token; (3) the best of these for each, and float for those
-that gain most for the work given away, until the whole is quiet enough. Noises of units add up, as they are independent
-of each other; the choice is measured as a whole before it is returned.
+How it goes: (1) the noise of each unit alone, quiet groups of units not being looked into; (2) for the noisy ones other
+ranges, scales by channel and by token; (3) the best of these for each, and float, or INT8 twice, for those that gain
+most for the work given away, until the whole is quiet enough. Noises of units add up, as they are independent of each
+other; the choice is measured as a whole before it is returned.
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ WORTH_NARROW = 0.5  # and a narrower range, in no quarter of the schedule above 
 WORTH_TOKEN = 0.5  # of any other's: a scale by token costs two passes over its tensor
 OVERHEAD = 5e-4  # of all work: what a float layer costs beside its own
 TWICE_COSTS = 1 / 3  # of a float layer: one INT8 layer more, where float takes four times as long, three more
-LARGE = (
-    1e6  # multiply-accumulates from which on a layer is computed twice: below, its overhead decides, and float has less
-)
+LARGE = 1e6  # multiply-accumulates above which a layer is computed twice: below, overhead decides, and float has less
 FINDING = 0.6  # share of the time after which no more noisy units are looked for
 ROUNDS = 3  # choices that are measured, each asked for more where the last one stayed below what was asked
 
@@ -94,7 +92,7 @@ class Subject:
     def rows(self, off: np.ndarray, chosen: dict[int, str]) -> np.ndarray:
         rows = off.copy()
         for number, way in chosen.items():
-            if way not in (FLOAT, TWICE):
+            if way not in (FLOAT, TWICE):  # which are as good as no quantizer
                 rows[number] = self.ways[number][way]
         return rows
 
@@ -109,7 +107,7 @@ def search(
     from tqdm import tqdm
 
     model, before = runtime.read(quantized), runtime.read(original)
-    subject = describe(model, before, statistics.channels(kept / "ranges"), macs)
+    subject = describe(model, before, statistics.channels(kept / statistics.RANGES), macs)
     statistics.restore_convolutions(model, before)
     probe = probing.Probe(model, subject.units, subject.scales, points)
     with tqdm(desc="search", unit="question", disable=None, leave=False) as bar:
@@ -130,12 +128,10 @@ def choose(subject: Subject, answers: Answers, settings: Search) -> dict[str, An
             noise = answers.noise(f"{subject.units[number].name}:{way}", subject.rows(off, {number: way}))
             if noise is not None:
                 measured[number][way] = noise
-    asked, chosen, found = allowed, {}, plain
-    in_time = answers.left_out == 0
+    asked, in_time = allowed, answers.left_out == 0
     for turn in range(ROUNDS):
         chosen = cheapest(subject, measured, asked, settings.max_float_share)
         rows = subject.rows(off, dict.fromkeys(everything, STATIC) | chosen)
-        rows[[number for number, way in chosen.items() if way in (FLOAT, TWICE)]] = off[0]
         found = answers.noise(f"all:{turn}:{json.dumps(sorted(chosen.items()))}", rows, math.inf)
         if found.mean() <= allowed or not in_time:
             break
@@ -237,25 +233,30 @@ def describe(
     model: ov.Model, before: ov.Model, channels: dict[str, statistics.Channels], macs: dict[str, int]
 ) -> Subject:
     found, nodes, floats = units.find(model, macs), units.named(model), units.named(before)
-    ways, scales = [], {}
-    for unit in found:
-        quantizer = nodes[unit.quantizers[0]]
-        low, high = units.range_of(quantizer)
-        rows = {STATIC: probing.row(low, high)}
-        if len(unit.quantizers) > 1:
-            ways.append(rows)
-            continue
-        rows[CLIPPED] = probing.row(CLIP * low, CLIP * high)
-        seen = channels.get(quantizer.input_value(0).get_node().get_friendly_name())
-        if seen is not None:
-            rows[MEAN] = probing.row(seen.mean_low, seen.mean_high)
-        if seen is not None and unit.direct and all(name in floats for name in unit.layers):
-            scale = scales[unit.name] = smoothing(seen, [units.weights_of(floats[name]) for name in unit.layers])
-            rows[SMOOTH] = probing.row(float((seen.low / scale).min()), float((seen.high / scale).max()), smooth=True)
-        if unit.direct == "MatMul":
-            rows[TOKEN] = probing.row(-1, 1, token=True)
-        ways.append(rows)
-    return Subject(found, ways, scales, sum(macs.values()) or 1)
+    described = [ways_of(unit, nodes, floats, channels) for unit in found]
+    scales = {unit.name: scale for unit, (_, scale) in zip(found, described, strict=True) if scale is not None}
+    return Subject(found, [rows for rows, _ in described], scales, sum(macs.values()))
+
+
+def ways_of(
+    unit: Unit, nodes: dict[str, ov.Node], floats: dict[str, ov.Node], channels: dict[str, statistics.Channels]
+) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """A row for each way to quantize a unit, and its scales by channel where it can have them."""
+    quantizer = nodes[unit.quantizers[0]]
+    low, high = units.range_of(quantizer)
+    rows, scale = {STATIC: probing.row(low, high)}, None
+    if len(unit.quantizers) > 1:
+        return rows, scale
+    rows[CLIPPED] = probing.row(CLIP * low, CLIP * high)
+    seen = channels.get(quantizer.input_value(0).get_node().get_friendly_name())
+    if seen is not None:
+        rows[MEAN] = probing.row(seen.mean_low, seen.mean_high)
+    if seen is not None and unit.direct and all(name in floats for name in unit.layers):
+        scale = smoothing(seen, [units.weights_of(floats[name]) for name in unit.layers])
+        rows[SMOOTH] = probing.row(float((seen.low / scale).min()), float((seen.high / scale).max()), smooth=True)
+    if unit.direct == "MatMul":
+        rows[TOKEN] = probing.row(-1, 1, token=True)
+    return rows, scale
 
 
 def smoothing(seen: statistics.Channels, weights: list[np.ndarray]) -> np.ndarray:
@@ -289,15 +290,15 @@ def table(
         }
         for number, unit in enumerate(subject.units)
     ]
-    floats = sum(row["macs_share"] for row in rows if row["choice"] == FLOAT)
+    shares = {way: sum(row["macs_share"] for row in rows if row["choice"] == way) for way in (FLOAT, TWICE)}
     return {
         "asked_sqnr_db": settings.min_sqnr_db,
         "max_float_share": settings.max_float_share,
         "before_sqnr_db": decibels(plain.mean()),
         "sqnr_db": decibels(found.mean()),
         "sqnr_by_quarter": [decibels(value) for value in found],
-        "float_share": round(floats, 4),
-        "twice_share": round(sum(row["macs_share"] for row in rows if row["choice"] == TWICE), 4),
+        "float_share": round(shares[FLOAT], 4),
+        "twice_share": round(shares[TWICE], 4),
         "questions_left_out": left_out,
         "units": rows,
     }
@@ -309,11 +310,12 @@ def decibels(noise: float) -> float | None:
 
 
 def apply(model: ov.Model, original: ov.Model, channels: dict[str, statistics.Channels], found: dict[str, Any]) -> None:
-    """Change the quantized `model` as a table says."""
-    subject = describe(model, original, channels, {})
+    """Change the quantized `model` as a table says; weights are only read where they decide scales by channel."""
     choices = {row["unit"]: row["choice"] for row in found["units"]}
-    nodes, floats = units.named(model), units.named(original)
-    for unit, ways in zip(subject.units, subject.ways, strict=True):
+    every, nodes, floats = units.find(model, {}), units.named(model), units.named(original)
+    ranged = [unit for unit in every if choices[unit.name] in (CLIPPED, MEAN, SMOOTH)]
+    ways = {unit.name: ways_of(unit, nodes, floats, channels) for unit in ranged}  # before anything is changed
+    for unit in every:
         way = choices[unit.name]
         if way == FLOAT:
             units.bypass(nodes, unit, floats)
@@ -322,8 +324,9 @@ def apply(model: ov.Model, original: ov.Model, channels: dict[str, statistics.Ch
         elif way == TOKEN:
             units.by_token(nodes, unit)
         elif way != STATIC:
-            low, step = (float(value) for value in ways[way][:2])
+            rows, scale = ways[unit.name]
+            low, step = (float(value) for value in rows[way][:2])
             if way == SMOOTH:
-                units.smooth(nodes, unit, subject.scales[unit.name], floats)
+                units.smooth(nodes, unit, scale, floats)
             units.set_range(nodes, unit, low, low + step * (units.LEVELS - 1))
     model.validate_nodes_and_infer_types()

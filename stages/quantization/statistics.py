@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import openvino as ov
 
 Outputs = dict[str, np.ndarray]  # by tensor name
+RANGES = "ranges"  # folder, among what a scheme keeps while it is unfinished
 OWN = "channels"  # what the names of our own outputs begin with
 
 

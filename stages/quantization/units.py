@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stages.ir import anatomy
+
 if TYPE_CHECKING:
     import openvino as ov
 
@@ -171,9 +173,7 @@ def named(model: ov.Model) -> dict[str, ov.Node]:
 
 def weights_of(layer: ov.Node) -> np.ndarray:
     """A float layer's weights (out, in, ...) in float32, from the constant behind its conversions."""
-    node = layer.input_value(1).get_node()
-    while node.get_type_name() == "Convert":
-        node = node.input_value(0).get_node()
+    node = anatomy.behind(layer.input_value(1).get_node(), ("Convert",))
     assert node.get_type_name() == "Constant", f"the weights of {layer.get_friendly_name()} are no constant"
     return node.data.astype(np.float32)
 
@@ -200,13 +200,10 @@ def _scale_weights(layer: ov.Node, before: ov.Node, scale: np.ndarray) -> None:
 
 def _decompressed(node: ov.Node) -> tuple[ov.Node, ov.Node]:
     """The constants of Multiply(Convert(integers), factor), behind conversions and reshapes."""
-    while node.get_type_name() in ("Convert", "Reshape"):
-        node = node.input_value(0).get_node()
+    node = anatomy.behind(node, ("Convert", "Reshape"))
     assert node.get_type_name() == "Multiply", f"{node.get_friendly_name()} holds no compressed weights"
     integers, factor = (node.input_value(port).get_node() for port in (0, 1))
-    while integers.get_type_name() == "Convert":
-        integers = integers.input_value(0).get_node()
-    return integers, factor
+    return anatomy.behind(integers, ("Convert",)), factor
 
 
 def _again(layer: ov.Node, x: ov.Node) -> ov.Node:
