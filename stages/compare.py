@@ -14,6 +14,7 @@ from typing import Any
 
 from stages.files import layout, placing
 from stages.report import comparison, grids, page, pictures, results, summary, tables, verdicts
+from stages.report.verdicts import Verdict
 from stages.settings import config
 
 READS = ("model", "quantization.name", "quantization.scheme", "gates")
@@ -22,8 +23,8 @@ CELL, README_CELL = 128, 76  # pixels of one picture in a grid
 LARGEST_CELL = 256
 
 
-def compare(settings: Any) -> list[results.Result]:
-    """Write the page, grids and plots of the selected models; returns what they were made of."""
+def compare(settings: Any) -> tuple[list[results.Result], list[Verdict]]:
+    """Write the page, grids and plots of the selected models; returns what they were made of, and the verdicts."""
     found = results.read(settings.models, settings.quantization.name)
     shown, drawn = grids.all_grids(found), page.draw_plots(found)
     said = verdicts.judge(found, settings)
@@ -38,7 +39,7 @@ def compare(settings: Any) -> list[results.Result]:
         tables.write(folder, found)
     placing.write_text(layout.REPORTS / "gates.json", verdicts.as_json(said))
     placing.write_text(layout.REPORTS / "index.html", html)
-    return found
+    return found, said
 
 
 def refresh_readme(settings: Any) -> list[results.Result]:
@@ -82,10 +83,12 @@ def main(argv: list[str] | None = None) -> None:
     with config.main_guard():
         _, overrides = config.arguments("compare", [word for word in given if word != "--readme"])
         settings = config.load(READS, None, overrides)
-        found = (refresh_readme if readme else compare)(settings)
-        print(f"{layout.README if readme else layout.REPORTS / 'index.html'}: {summary.headline(found)}")
-        if not readme:
-            print(verdicts.line(verdicts.judge(found, settings)))
+        if readme:
+            print(f"{layout.README}: {summary.headline(refresh_readme(settings))}")
+            return
+        found, said = compare(settings)
+        print(f"{layout.REPORTS / 'index.html'}: {summary.headline(found)}")
+        print(verdicts.line(said))
 
 
 if __name__ == "__main__":

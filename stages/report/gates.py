@@ -14,10 +14,9 @@ import numpy as np
 
 from stages.report import intervals, words
 from stages.report.intervals import Estimate
-from stages.report.results import BEFORE, is_number
+from stages.report.results import BEFORE, floats_in, is_number
 from stages.settings.schema import QUARTERS, quarter
 
-HINT = "INFERENCE_PRECISION_HINT"
 APART_DB = 10.0  # a pooled figure this far from what its samples say is not of the same measurement
 Row = dict[str, Any]  # of a record: the figures of one precision
 
@@ -92,11 +91,10 @@ def speed(row: Row, record: dict[str, Any]) -> Estimate:
     before = record["precisions"].get(BEFORE) or {}
     if before.get("skipped"):
         raise Lack(f"there is no FP16 to compare with: {before['skipped']}")
-    hint = str((before.get("effective_properties") or {}).get(HINT) or "")
-    if not hint:
+    kind = floats_in(before)
+    if kind is None:
         raise Lack("the record does not say what FP16 computes in: benchmark again")
-    if "float32" not in hint and hint != "f32":
-        kind = hint.removeprefix("<Type: '").removesuffix("'>")
+    if kind not in ("float32", "f32"):
         raise Lack(f"FP16 computes in {kind} here, float32 is not the alternative", applies=False)
     if (busy := (record.get("noise") or {}).get("flagged")) is not False:
         raise Lack(

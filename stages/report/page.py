@@ -173,7 +173,8 @@ def clip_models(found: list[Result]) -> list[str]:
 def setting_row(result: Result) -> list[str]:
     """Cells of the settings table."""
     metrics = result.record
-    hints = [inference_precision(result, name) for name in (BEFORE, result.after)]
+    rows = [metrics["precisions"].get(name) for name in (BEFORE, result.after)]
+    hints = [results.floats_in(row) or words.DASH for row in rows]
     tiles = ", decoded in tiles" if metrics.get("decode") == "tiles" else ""
     pixels = f"{metrics.get('width_px')} × {metrics.get('height_px')}{tiles}"
     values = [
@@ -181,12 +182,6 @@ def setting_row(result: Result) -> list[str]:
         " / ".join(hints), summary.busy(metrics.get("noise") or {}), result.licence,
     ]  # fmt: skip
     return [result.title, *(words.DASH if value in (None, "") else str(value) for value in values)]
-
-
-def inference_precision(result: Result, precision: str) -> str:
-    """`bfloat16`: what the plugin computes in where nothing is quantized; OpenVINO writes `<Type: 'bfloat16'>`."""
-    hint = (result.value(precision, "effective_properties") or {}).get("INFERENCE_PRECISION_HINT")
-    return str(hint).removeprefix("<Type: '").removesuffix("'>") if hint else words.DASH
 
 
 def record(result: Result) -> str:

@@ -133,6 +133,13 @@ def read_json(path: Path, rerun: str) -> Any:
         raise ValueError(f"{path} is not valid JSON ({error}): {remedy(path, rerun)}") from error
 
 
+def floats_in(row: dict[str, Any] | None) -> str | None:
+    """What a precision's floats were computed in, `bfloat16`, as its compiled UNet says (OpenVINO writes
+    `<Type: 'bfloat16'>`); None where it was not run."""
+    hint = ((row or {}).get("effective_properties") or {}).get("INFERENCE_PRECISION_HINT")
+    return str(hint).removeprefix("<Type: '").removesuffix("'>") if hint else None
+
+
 def prompts(results: list[Result]) -> dict[str, str]:
     """Text by identifier of every prompt that a picture was drawn from, in the order of drawing."""
     return {picture.prompt_id: picture.prompt for result in results for picture in result.pictures}

@@ -12,7 +12,6 @@ from stages.report import comparison, results, words
 from stages.report.results import BEFORE, Result
 
 HARDLY_VISIBLE_DB = 30.0  # PSNR of 8-bit pictures from which on people rarely tell them apart
-HINT = "INFERENCE_PRECISION_HINT"
 FLOAT32 = "fp16 in float32"  # the reference, where memory holds it
 
 
@@ -50,8 +49,8 @@ def speed_in_words(found: list[Result]) -> str:
     middle = statistics.median(speeds)
     if middle >= 1:
         return f"a step runs {middle:.2f}× as fast as FP16's"
-    hints = {str((result.value(BEFORE, "effective_properties") or {}).get(HINT)) for result in found}
-    why = ", which this processor computes in bfloat16" if any("bfloat16" in hint for hint in hints) else ""
+    floats = {results.floats_in(result.record.get("precisions", {}).get(BEFORE)) for result in found}
+    why = ", which this processor computes in bfloat16" if "bfloat16" in floats else ""
     return f"a step takes {1 / middle:.2f}× as long as FP16's{why}"
 
 
