@@ -43,24 +43,25 @@ def measure(model: str) -> dict[str, Any]:
     shapes = {name: value.shape for name, value in inputs.items()}
     found: dict[str, Any] = {"gop": round(2 * anatomy.multiply_accumulates(unet, shapes) / 1e9, 1), "pairs": {}}
     for name, pair in PAIRS.items():
-        found["pairs"][name] = in_turns(model, pair, inputs)
+        folders = {
+            f"{way} {precision or ''}".strip(): (way, IR / model / precision if precision else CHECKPOINTS / model)
+            for way, precision in pair
+        }
+        found["pairs"][name] = in_turns(folders, inputs, TURNS)
         quick, slow = (statistics.median(seconds) for seconds in found["pairs"][name].values())
         print(f"{model} {name}: {quick:.2f} s against {slow:.2f} s, {slow / quick:.2f} times as fast")
     return found
 
 
-def in_turns(model: str, pair: tuple[tuple[str, str | None], ...], inputs: children.Inputs) -> dict[str, list[float]]:
-    """Seconds by way and precision, measured A B A B."""
+def in_turns(folders: dict[str, tuple[str, Path]], inputs: children.Inputs, turns: int) -> dict[str, list[float]]:
+    """Seconds by name of each (way, folder), measured A B A B, every one in a process of its own."""
     with ExitStack() as stack:
-        calls = {}
-        for way, precision in pair:
-            folder = IR / model / precision if precision else CHECKPOINTS / model
-            calls[f"{way} {precision or ''}".strip()] = stack.enter_context(children.step(way, folder, inputs))
+        calls = {name: stack.enter_context(children.step(*one, inputs)) for name, one in folders.items()}
         for _ in range(WARMUP):
             for call in calls.values():
                 call()
         seconds: dict[str, list[float]] = {name: [] for name in calls}
-        for _ in range(TURNS):
+        for _ in range(turns):
             for name, call in calls.items():
                 seconds[name].append(round(call(), 4))
     return seconds

@@ -12,10 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from contextlib import ExitStack
 from pathlib import Path
 
-from proofs import children, steps
+from proofs import steps
 from stages.files import placing
 from stages.ir import runtime
 from stages.machine import description
@@ -24,22 +23,14 @@ from stages.settings import config
 
 RESULTS = Path("proofs/results/ways.json")
 KINDS = ("openvino", "openvino-vnni")
-TURNS, WARMUP = 9, 2
+TURNS = 9
 
 
 def measure(model: str, names: list[str], kind: str) -> dict[str, list[float]]:
     """Seconds of every turn, by name."""
     inputs = steps.random_inputs(runtime.read(steps.IR / model / "fp16/unet/openvino_model.xml"))
-    with ExitStack() as stack:
-        calls = {name: stack.enter_context(children.step(kind, steps.IR / model / name, inputs)) for name in names}
-        for _ in range(WARMUP):
-            for call in calls.values():
-                call()
-        seconds: dict[str, list[float]] = {name: [] for name in calls}
-        for _ in range(TURNS):
-            for name, call in calls.items():
-                seconds[name].append(round(call(), 4))
-        return seconds
+    folders = {name: (kind, steps.IR / model / name) for name in names}
+    return steps.in_turns(folders, inputs, TURNS)
 
 
 def main(argv: list[str] | None = None) -> None:
