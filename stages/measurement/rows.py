@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.files import layout
 from stages.machine import usage
-from stages.measurement import metrics
+from stages.measurement import curve, metrics
 from stages.measurement.subject import Precision
 
 if TYPE_CHECKING:
@@ -92,7 +92,6 @@ def figures(row: metrics.Row) -> dict[str, Any]:
     `equals_reference`: predictions are the reference's own, so that decibels would be infinite.
     """
     speed = row.get("speedup_step") or {}
-    quarters = [value for value in row.get("sqnr_by_quarter") or [] if value is not None]
     return {
         "step_ms": metrics.rounded(metrics.median(row, "unet_step_s", 1000), 3),
         "speed_step": speed.get("ratio"),
@@ -101,7 +100,7 @@ def figures(row: metrics.Row) -> dict[str, Any]:
         "size_mb": metrics.rounded(row.get("unet_size_mb"), 3),
         "sqnr_db": row.get("sqnr_db"),
         "equals_reference": row.get("sqnr_db") is None and row.get("ssim") is not None,
-        "sqnr_worst_quarter_db": min(quarters, default=None),
+        "sqnr_worst_quarter_db": curve.worst_quarter_db(row.get("sqnr_by_quarter")),
         "psnr_db": row.get("psnr_db"),
         "ssim": row.get("ssim"),
         "clip_score": row.get("clip_score"),

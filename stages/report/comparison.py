@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.report import results
+from stages.report import results, words
 from stages.report.results import BEFORE, Result
 from stages.report.words import DASH, duration, fixed, in_db, in_mb, number, percent, times
 
@@ -127,9 +127,7 @@ def named(found: list[Result], name: str) -> Result | None:
 
 def gain(result: Result, precision: str, name: str) -> str:
     """`1.41× (1.37–1.46)`"""
-    ratio, low, high = (result.figure(precision, name, part) for part in ("ratio", "low", "high"))
-    interval = f" ({low:.2f}–{high:.2f})" if low is not None and high is not None else ""
-    return times(ratio) + interval if ratio is not None else DASH
+    return words.gain(*(result.figure(precision, name, part) for part in ("ratio", "low", "high")))
 
 
 def clip_figures(result: Result, precision: str) -> str:

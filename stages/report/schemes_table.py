@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.report import words
-from stages.report.words import DASH, fixed, in_db, in_mb, times
+from stages.report.words import fixed, in_db, in_mb
 
 Row = dict[str, Any]
 EQUAL = "equal"  # where decibels would be infinite
@@ -63,9 +63,7 @@ def as_csv(rows: list[Row]) -> str:
 
 def speed(row: Row) -> str:
     """`1.07× (1.05–1.09)`"""
-    ratio, low, high = (row[name] for name in ("speed_step", "speed_step_low", "speed_step_high"))
-    interval = f" ({low:.2f}–{high:.2f})" if low is not None and high is not None else ""
-    return times(ratio) + interval if ratio is not None else DASH
+    return words.gain(*(row[name] for name in ("speed_step", "speed_step_low", "speed_step_high")))
 
 
 def sqnr(row: Row) -> str:
@@ -77,7 +75,7 @@ def picture_db(row: Row) -> str:
 
 
 def share(row: Row) -> str:
-    return DASH if row["share_macs_int8"] is None else f"{100 * row['share_macs_int8']:.1f} %"
+    return words.percent(row["share_macs_int8"], 1)
 
 
 def _in_s(milliseconds: float | None) -> float | None:

@@ -35,6 +35,12 @@ def times(value: float | None) -> str:
     return DASH if value is None else f"{value:.2f}×" if value < 10 else f"{value:.1f}×"
 
 
+def gain(ratio: float | None, low: float | None, high: float | None) -> str:
+    """`1.41× (1.37–1.46)`: a ratio with its interval, as far as it has one."""
+    interval = f" ({low:.2f}–{high:.2f})" if low is not None and high is not None else ""
+    return times(ratio) + interval if ratio is not None else DASH
+
+
 def duration(seconds: float | None) -> str:
     """`8.21 ms`, `32.1 ms`, `0.81 s`, `93.4 s`"""
     if seconds is None:
