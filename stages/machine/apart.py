@@ -8,7 +8,9 @@ system says that it killed a process for it.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -66,8 +68,17 @@ def killed_for_memory(counts: Path = COUNTS) -> int | None:
 
 def _answer(sender: Any, function: Callable[..., Any], *arguments: Any) -> None:
     """Send what the function returns and None, or what it raises and where."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         answer = (function(*arguments), None)
     except Exception as error:  # whatever it is, it is raised again on the other side
         answer = (error, traceback.format_exc())
     sender.send(answer)
+
+
+def _end_with_parent() -> None:
+    """Nobody waits for an answer once the parent was killed, and the next run wants the memory."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

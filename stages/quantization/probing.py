@@ -27,6 +27,10 @@ SIDE = 16  # latent positions, a side, of a crop that noise is measured on: a si
 POINTS = 8  # crops in all, at least
 WORK = 2e9  # multiply-accumulates of one evaluation that are cheap anywhere: small models are asked at more points
 MOST_POINTS = 48
+WIDE = 32  # side of larger crops
+MOST_WORK = 2e13  # multiply-accumulates of all of those
+MOST_CROPS = 160
+BATCH = 8
 
 
 class Probe:
@@ -72,29 +76,45 @@ def row(low: float, high: float, *, smooth: bool = False, token: bool = False) -
 
 def points(samples: Iterable[dict[str, np.ndarray]], macs: int) -> dict[str, np.ndarray]:
     """One batch of crops, as many from each quarter of the schedule, its ends among them; `macs`: of a whole sample's
-    forward.
-
-    Conditional and unconditional rows take turns, crops are the middle. Samples are gone through twice.
-    """
-    timesteps = [float(np.ravel(sample["timestep"])[0]) for sample in samples]
-    first = next(iter(samples))
-    chosen = set(_stratified(timesteps, how_many(macs * _share(first))))
-    crops = [_crop(sample, number) for number, sample in enumerate(samples) if number in chosen]
+    forward."""
+    count = how_many(macs * _share(next(iter(samples)), SIDE), WORK, POINTS, MOST_POINTS)
+    crops = _crops(samples, count, SIDE)
     shapes = Counter(crop["sample"].shape for crop in crops)
     usual = shapes.most_common(1)[0][0]  # other sizes of calibration cannot stand in one batch
-    crops = [crop for crop in crops if crop["sample"].shape == usual]
-    return {name: np.concatenate([crop[name] for crop in crops]) for name in first}
+    return _joined([crop for crop in crops if crop["sample"].shape == usual])
 
 
-def how_many(macs: float) -> int:
-    """Points of so many multiply-accumulates each."""
-    return int(min(MOST_POINTS, max(POINTS, WORK // max(macs, 1))))
+def batches(samples: Iterable[dict[str, np.ndarray]], macs: int) -> list[dict[str, np.ndarray]]:
+    """Larger crops, in batches, for what is asked once."""
+    count = how_many(macs * _share(next(iter(samples)), WIDE), MOST_WORK, POINTS, MOST_CROPS)
+    found: list[list[dict[str, np.ndarray]]] = []
+    for crop in _crops(samples, count, WIDE):
+        if not found or len(found[-1]) == BATCH or found[-1][0]["sample"].shape != crop["sample"].shape:
+            found.append([])
+        found[-1].append(crop)
+    return [_joined(crops) for crops in found]
 
 
-def _share(sample: dict[str, np.ndarray]) -> float:
+def _crops(samples: Iterable[dict[str, np.ndarray]], count: int, side: int) -> list[dict[str, np.ndarray]]:
+    """Conditional and unconditional rows take turns, crops are the middle. Samples are gone through twice."""
+    timesteps = [float(np.ravel(sample["timestep"])[0]) for sample in samples]
+    chosen = set(_stratified(timesteps, count))
+    return [_crop(sample, number, side) for number, sample in enumerate(samples) if number in chosen]
+
+
+def _joined(crops: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([crop[name] for crop in crops]) for name in crops[0]}
+
+
+def how_many(macs: float, work: float, least: int, most: int) -> int:
+    """Points of so many multiply-accumulates each, that make up `work`."""
+    return int(min(most, max(least, work // max(macs, 1))))
+
+
+def _share(sample: dict[str, np.ndarray], side: int) -> float:
     """What part of a sample's work one of its crops is: fewer rows, fewer positions."""
     rows, _, height, width = sample["sample"].shape
-    return min(1.0, SIDE / height) * min(1.0, SIDE / width) / rows
+    return min(1.0, side / height) * min(1.0, side / width) / rows
 
 
 def _stratified(timesteps: list[float], count: int) -> list[int]:
@@ -114,12 +134,12 @@ def _stratified(timesteps: list[float], count: int) -> list[int]:
     return sorted(chosen)
 
 
-def _crop(sample: dict[str, np.ndarray], number: int) -> dict[str, np.ndarray]:
+def _crop(sample: dict[str, np.ndarray], number: int, side: int) -> dict[str, np.ndarray]:
     latent = sample["sample"]
     line = number % len(latent)
-    top, left = (max(0, (side - SIDE) // 2) for side in latent.shape[2:])
+    top, left = (max(0, (whole - side) // 2) for whole in latent.shape[2:])
     cut = {name: value[line : line + 1] for name, value in sample.items() if value.ndim}
-    cut["sample"] = latent[line : line + 1, :, top : top + SIDE, left : left + SIDE]
+    cut["sample"] = latent[line : line + 1, :, top : top + side, left : left + side]
     return cut | {"timestep": np.ravel(sample["timestep"])[:1].astype(np.float32)}
 
 
@@ -158,23 +178,21 @@ def _arithmetic(x: ov.Output, unit: Unit, values: list[Any], scale: np.ndarray |
     from openvino import opset13 as ops
 
     low, step, on, smooth, token = values
-    one = ops.constant(np.float32(1))
-    if unit.direct == "MatMul":  # the switch picks between the range given and each token's own
-        greatest = ops.reduce_max(ops.abs(x), ops.constant(np.array([-1])), True)
+    one, factor, inner = ops.constant(np.float32(1)), None, x
+    if scale is not None:
+        beyond = ops.constant(units.along(scale - 1, unit.axis, x.get_partial_shape().rank.get_length()))
+        factor = ops.add(one, ops.multiply(smooth, beyond))
+        inner = ops.divide(x, factor)
+    if unit.pointwise:  # the switch picks between the range given and each token's own
+        greatest = ops.reduce_max(ops.abs(inner), ops.constant(np.array([unit.axis])), True)
         own = ops.divide(ops.maximum(greatest, ops.constant(np.float32(units.TINY))), ops.constant(np.float32(127)))
         step = ops.add(ops.multiply(step, ops.subtract(one, token)), ops.multiply(token, own))
         low = ops.subtract(
             ops.multiply(low, ops.subtract(one, token)),
             ops.multiply(ops.multiply(token, own), ops.constant(np.float32(127))),
         )
-    if scale is None:
-        result = _rounded(x, low, step)
-    else:
-        shape = [1] * x.get_partial_shape().rank.get_length()
-        shape[units.channel_axis(unit)] = -1
-        beyond = ops.constant((scale - 1).reshape(shape).astype(np.float32))
-        factor = ops.add(one, ops.multiply(smooth, beyond))
-        result = ops.multiply(_rounded(ops.divide(x, factor), low, step), factor)
+    result = _rounded(inner, low, step)
+    result = result if factor is None else ops.multiply(result, factor)
     return ops.add(x, ops.multiply(on, ops.subtract(result, x)))
 
 

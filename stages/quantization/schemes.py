@@ -20,7 +20,7 @@ from stages.files import manifest, placing
 from stages.ir import anatomy, runtime, saving, tracing
 from stages.ir.anatomy import DECOMPRESSION
 from stages.machine import apart
-from stages.quantization import geglu, probing, search, statistics
+from stages.quantization import geglu, probing, rounding, search, statistics, units
 from stages.settings.schema import EFFECTS, NEEDS_SAMPLES
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from stages.settings.schema import Quantization, Search
 
 TABLE = "search.json"  # of a search's choices, beside the UNet
+ROUNDED = "rounded"  # folder of new integers, among what is kept
 SMALLEST_GROUP = 16  # weights that share a scale: below, scales take a quarter of what four bits save
 Samples = Iterable[dict[str, Any]]  # UNet inputs by name; read more than once
 
@@ -57,20 +58,22 @@ def quantize_unet(source: Path, target: Path, settings: Quantization, samples: S
 def weights_first(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
     """Weights to INT8, saved; then the activations of that small model: SDXL in 6 GB where one pass takes over 24."""
     weights = _weights_apart(source, settings, "weights", kept)
-    patterns = settings.ignored_patterns
-    if settings.search is None:
-        model = _quantize_activations(weights, settings, samples, patterns, kept, original=source)
-    else:
-        quantized = kept / "quantized"
-        if not quantized.is_dir():
-            with placing.whole(quantized) as partial:
-                every = _quantize_activations(weights, settings, samples, patterns, kept, original=source)
-                _save(every, partial / "unet.xml")
-                del every
-        found = _searched(quantized / "unet.xml", source, settings.search, samples, kept)
-        model = runtime.read(quantized / "unet.xml")
-        search.apply(model, runtime.read(source), statistics.channels(kept / statistics.RANGES), found)
+    quantized = kept / "quantized"
+    if not quantized.is_dir():
+        with placing.whole(quantized) as partial:
+            every = _quantize_activations(weights, settings, samples, kept=kept, original=source)
+            units.once(every)
+            _save(every, partial / "unet.xml")
+            del every
+    found = _searched(quantized / "unet.xml", source, settings.search, samples, kept) if settings.search else None
+    if settings.rounding == "gptq":
+        batches = probing.batches(samples, sum(_macs(source, samples).values()))
+        apart.run("rounding weights", _round, quantized / "unet.xml", source, kept, found, batches)
+    model, before = runtime.read(quantized / "unet.xml"), runtime.read(source)
+    if found:
+        search.apply(model, before, statistics.channels(kept / statistics.RANGES), found)
         placing.write_text(target.with_name(TABLE), json.dumps(found, indent=1) + "\n")
+    rounding.apply(model, kept / ROUNDED)
     geglu.split(model)
     _save(model, target)
 
@@ -84,12 +87,12 @@ def hybrid(source: Path, target: Path, settings: Quantization, samples: Samples,
     """optimum-intel's way: weights of all but the convolutions, then weights and activations of the convolutions."""
     weights = _weights_apart(source, settings, "weights-but-convolutions", kept, ["Convolution"])
     matmuls = [f"^{re.escape(name)}$" for name in _weighted_matmuls(runtime.read(weights))]
-    _save(_quantize_activations(weights, settings, samples, [*settings.ignored_patterns, *matmuls], kept), target)
+    _save(_quantize_activations(weights, settings, samples, matmuls, kept), target)
 
 
 def notebook(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
     """The OpenVINO notebooks' way: weights and activations of the float model at once."""
-    _save(_quantize_activations(source, settings, samples, settings.ignored_patterns, kept=None), target)
+    _save(_quantize_activations(source, settings, samples), target)
 
 
 def none(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
@@ -111,12 +114,31 @@ def _searched(quantized: Path, source: Path, settings: Search, samples: Samples,
     """The table of a search, made by a process of its own unless it is there already."""
     file = kept / TABLE
     if not file.is_file():
-        sample = next(iter(samples))
-        macs = anatomy.macs_by_layer(runtime.read(source), {name: value.shape for name, value in sample.items()})
+        macs = _macs(source, samples)
         points = probing.points(samples, sum(macs.values()))
         found = apart.run("searching", search.search, quantized, source, kept, settings, points, macs)
         placing.write_text(file, json.dumps(found))
     return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _round(
+    quantized: Path, source: Path, kept: Path, found: dict[str, Any] | None, batches: list[dict[str, Any]]
+) -> None:
+    """Integers for the weights of all layers, or the loudest first that a search found, left in `kept`."""
+    model, before, scales = runtime.read(quantized), runtime.read(source), {}
+    every = {unit.name: unit for unit in units.find(model, {})}
+    order = list(every)
+    if found:
+        order = search.loudest_first(found)
+        scales = search.apply(model, before, statistics.channels(kept / statistics.RANGES), found)
+    layers = [layer for name in order for layer in every[name].layers]
+    rounding.work_out(model, units.named(before), scales, layers, batches, kept / ROUNDED)
+
+
+def _macs(source: Path, samples: Samples) -> dict[str, int]:
+    """Multiply-accumulates by layer of one sample's forward."""
+    sample = next(iter(samples))
+    return anatomy.macs_by_layer(runtime.read(source), {name: value.shape for name, value in sample.items()})
 
 
 def light_pipeline(source: Path, target: Path) -> Path:
@@ -220,8 +242,8 @@ def _quantize_activations(
     source: Path,
     settings: Quantization,
     samples: Samples,
-    ignored: list[str],
-    kept: Path | None,
+    ignored: Iterable[str] = (),
+    kept: Path | None = None,
     original: Path | None = None,
 ) -> ov.Model:
     """NNCF's post-training quantization; weights that are compressed already stay as they are.
@@ -249,7 +271,9 @@ def _quantize_activations(
             nncf.Dataset(samples),
             model_type=nncf.ModelType.TRANSFORMER,
             subset_size=settings.samples,
-            ignored_scope=nncf.IgnoredScope(patterns=list(ignored), types=list(settings.ignored_types)),
+            ignored_scope=nncf.IgnoredScope(
+                patterns=[*settings.ignored_patterns, *ignored], types=list(settings.ignored_types)
+            ),
             advanced_parameters=advanced,
         )
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 STATIC, CLIPPED, MEAN, SMOOTH, TOKEN = "int8", "clipped", "mean", "smooth", "token"
 TWICE, FLOAT = "twice", "float"  # as good as no noise at all, for some of the work that is allowed for it
 CLIP = 0.8  # of the widest range
-ALPHA = 0.5  # of SmoothQuant: how much of a channel's outliers moves into the weights
+SPLITS = np.linspace(0, 1, 65)  # tried: the part of a range that lies below zero
 QUIET = 0.3  # share of the allowed noise that is not looked into
 SMALL = 0.2  # of a group's noise: below, the rest of it is not known well by taking away
 WORTH_SCALED = 0.8  # of the plain quantizer's noise: what scales by channel must stay below
@@ -49,7 +49,10 @@ ROUNDS = 3  # choices that are measured, each asked for more where the last one 
 
 @dataclass
 class Answers:
-    """Noise by question, in a file that grows by a line each: `[question, [noise by quarter]]`."""
+    """Noise by question, in a file that grows by a line each: `[question, [noise by quarter], seconds used so far]`.
+
+    Seconds count on where a killed search left off.
+    """
 
     file: Path
     probe: probing.Probe
@@ -60,24 +63,29 @@ class Answers:
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
+        before = 0.0
         for line in self.file.read_text().splitlines() if self.file.is_file() else ():
             try:
-                question, noise = json.loads(line)
+                question, noise, used = json.loads(line)
             except ValueError:  # the line that a killed run was writing
                 continue
-            self.known[question] = noise
+            self.known[question], before = noise, used
+        self.started -= before
 
     def noise(self, question: str, rows: np.ndarray, share: float = 1.0) -> np.ndarray | None:
         """None once this share of the time is up, but for what is known; a share of `math.inf` is always answered."""
         if question not in self.known:
-            if time.monotonic() - self.started > share * self.seconds:
+            if self._used() > share * self.seconds:
                 self.left_out += 1
                 return None
             self.known[question] = [float(value) for value in self.probe.noise(rows)]
             with self.file.open("a") as file:
-                file.write(json.dumps([question, self.known[question]]) + "\n")
+                file.write(json.dumps([question, self.known[question], round(self._used(), 1)]) + "\n")
         self.tick()
         return np.array(self.known[question])
+
+    def _used(self) -> float:
+        return time.monotonic() - self.started
 
 
 @dataclass(frozen=True)
@@ -254,20 +262,28 @@ def ways_of(
     if seen is not None and unit.direct and all(name in floats for name in unit.layers):
         scale = smoothing(seen, [units.weights_of(floats[name]) for name in unit.layers])
         rows[SMOOTH] = probing.row(float((seen.low / scale).min()), float((seen.high / scale).max()), smooth=True)
-    if unit.direct == "MatMul":
-        rows[TOKEN] = probing.row(-1, 1, token=True)
+    if unit.pointwise:
+        rows[TOKEN] = probing.row(-1, 1, token=True, smooth=scale is not None)
     return rows, scale
 
 
 def smoothing(seen: statistics.Channels, weights: list[np.ndarray]) -> np.ndarray:
-    """A scale for each input channel: the square root of its greatest activation over its greatest weight."""
-    greatest = np.maximum(np.abs(seen.low), np.abs(seen.high)).astype(np.float64)
-    others = [np.abs(one).max(axis=(0, *range(2, one.ndim))) for one in weights]
-    heaviest = np.max(others, axis=0).astype(np.float64)
-    usable = (greatest > 0) & (heaviest > 0)
-    scale = np.ones_like(greatest)
-    scale[usable] = greatest[usable] ** ALPHA / heaviest[usable] ** (1 - ALPHA)
-    scale[usable] /= np.exp(np.log(scale[usable]).mean()) if usable.any() else 1.0
+    """A scale for each input channel, with which it fills the layer's range to one of its ends.
+
+    SmoothQuant's equation 4 (Xiao et al., ICML 2023) with all of the outliers moved into the weights, which INT8 holds
+    better, and for a range that is not symmetric: how much of it lies below zero is what makes the least noise, the sum
+    over channels of squared weights times squared scales.
+    """
+    low, high = np.minimum(seen.low, 0).astype(np.float64), np.maximum(seen.high, 0).astype(np.float64)
+    energy = sum((one.astype(np.float64) ** 2).sum(axis=(0, *range(2, one.ndim))) for one in weights)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        below, above = np.outer(1 / SPLITS, -low), np.outer(1 / (1 - SPLITS), high)
+        scales = np.fmax(np.fmax(below, above), 0)  # fmax: 0 / 0 is nothing on that side
+        noise = np.where(energy > 0, energy * scales**2, 0).sum(axis=1)
+    scale = scales[np.argmin(noise)]
+    used = scale > 0
+    scale[~used] = 1.0
+    scale[used] /= np.exp(np.log(scale[used]).mean()) if used.any() else 1.0
     return scale.astype(np.float16).clip(1e-3, 1e3).astype(np.float32)
 
 
@@ -309,24 +325,40 @@ def decibels(noise: float) -> float | None:
     return round(-10 * math.log10(noise), 2) if noise > 0 else None
 
 
-def apply(model: ov.Model, original: ov.Model, channels: dict[str, statistics.Channels], found: dict[str, Any]) -> None:
-    """Change the quantized `model` as a table says; weights are only read where they decide scales by channel."""
+def apply(
+    model: ov.Model, original: ov.Model, channels: dict[str, statistics.Channels], found: dict[str, Any]
+) -> dict[str, np.ndarray]:
+    """Change the quantized `model` as a table says; by layer, what its input channels were divided by, where they were.
+
+    Weights are only read where they decide scales by channel.
+    """
     choices = {row["unit"]: row["choice"] for row in found["units"]}
     every, nodes, floats = units.find(model, {}), units.named(model), units.named(original)
-    ranged = [unit for unit in every if choices[unit.name] in (CLIPPED, MEAN, SMOOTH)]
+    ranged = [unit for unit in every if choices[unit.name] in (CLIPPED, MEAN, SMOOTH, TOKEN)]
     ways = {unit.name: ways_of(unit, nodes, floats, channels) for unit in ranged}  # before anything is changed
+    scales = {}
     for unit in every:
         way = choices[unit.name]
         if way == FLOAT:
             units.bypass(nodes, unit, floats)
-        elif way == TWICE:
+        rows, scale = ways.get(unit.name, ({}, None))
+        if way in (SMOOTH, TOKEN) and scale is not None:
+            units.smooth(nodes, unit, scale, floats)
+            scales |= dict.fromkeys(unit.layers, scale)
+        if way in (TWICE, TOKEN):
+            units.follow(nodes, unit)
+        if way == TWICE:
             units.twice(nodes, unit)
         elif way == TOKEN:
             units.by_token(nodes, unit)
-        elif way != STATIC:
-            rows, scale = ways[unit.name]
+        elif way in rows and way != STATIC:
             low, step = (float(value) for value in rows[way][:2])
-            if way == SMOOTH:
-                units.smooth(nodes, unit, scale, floats)
             units.set_range(nodes, unit, low, low + step * (units.LEVELS - 1))
     model.validate_nodes_and_infer_types()
+    return scales
+
+
+def loudest_first(found: dict[str, Any]) -> list[str]:
+    """Units of a table that are quantized: by the noise of their plain quantizer, those not looked into last."""
+    rows = [row for row in found["units"] if row["choice"] != FLOAT]
+    return [row["unit"] for row in sorted(rows, key=lambda row: row["sqnr_db"].get(STATIC) or math.inf)]

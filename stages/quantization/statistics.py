@@ -75,8 +75,8 @@ class _Engine:
             found, channels = self._run(sample)
             if len(names) < len(found):  # reducers that cannot be told apart later
                 return found
-            _write(path, {lasting: found[name] for lasting, name in names.items()} | channels)
-        return {names[lasting]: value for lasting, value in _read(path).items() if lasting in names}
+            write(path, {lasting: found[name] for lasting, name in names.items()} | channels)
+        return {names[lasting]: value for lasting, value in read(path).items() if lasting in names}
 
     def _names(self) -> list[str]:
         return [name for port in self._model.outputs for name in port.get_names() if name not in self._own]
@@ -134,7 +134,7 @@ def channels(kept: Path) -> dict[str, Channels]:
     """What samples left in `kept` (the folder that was given to `lean`), by the name of the tapped operation."""
     found: dict[str, list[Outputs]] = {}
     for path in sorted((kept / "pass-0").glob("*.safetensors")):
-        for key, value in _read(path).items():
+        for key, value in read(path).items():
             if key.startswith(f"{OWN}/"):
                 _, kind, name = key.split("/", 2)
                 found.setdefault(name, []).append({kind: value})
@@ -185,7 +185,8 @@ def _tapped(result: ov.Node) -> ov.Node | None:
     return node
 
 
-def _write(path: Path, outputs: Outputs) -> None:
+def write(path: Path, outputs: Outputs) -> None:
+    """A file of arrays by name, under its name only when it is complete."""
     from safetensors.numpy import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -194,7 +195,7 @@ def _write(path: Path, outputs: Outputs) -> None:
     partial.replace(path)
 
 
-def _read(path: Path) -> Outputs:
+def read(path: Path) -> Outputs:
     from safetensors.numpy import load_file
 
     return load_file(path)

@@ -27,12 +27,19 @@ TINY = 1e-6  # the least greatest value of a token: one of all zeros stays zeros
 
 @dataclass(frozen=True)
 class Unit:
-    """`direct`: the type of its layers if its one quantizer stands right before each of them, else None."""
+    """`direct`: the type of its layers if its one quantizer feeds each of them and nothing else, else None.
+
+    `path`: what moves its values on the way there; `axis`: that of the layers' input channels, where it stands;
+    `pointwise`: whether each output is made of the channels of one position.
+    """
 
     quantizers: tuple[str, ...]
     layers: tuple[str, ...]
     macs: int
     direct: str | None
+    path: tuple[str, ...] = ()
+    axis: int = -1
+    pointwise: bool = False
 
     @property
     def name(self) -> str:
@@ -87,6 +94,33 @@ def set_range(nodes: dict[str, ov.Node], unit: Unit, low: float, high: float) ->
             quantizer.input(port).replace_source_output(constant.output(0))
 
 
+def follow(nodes: dict[str, ov.Node], unit: Unit) -> None:
+    """Let a quantizer stand right before its layers, behind what moves its values: the same function."""
+    if not unit.path:
+        return
+    quantizer, first, last = nodes[unit.quantizers[0]], nodes[unit.path[0]], nodes[unit.path[-1]]
+    targets = [port for port in last.output(0).get_target_inputs() if port.get_node().get_type_name() != "ShapeOf"]
+    for port in list(quantizer.output(0).get_target_inputs()):
+        port.replace_source_output(quantizer.input_value(0))
+    assert first.input_value(0) == quantizer.input_value(0)
+    quantizer.input(0).replace_source_output(last.output(0))
+    for target in targets:
+        target.replace_source_output(quantizer.output(0))
+
+
+def once(model: ov.Model) -> None:
+    """Quantize no value a second time on its way to a layer: NNCF does before and after an enlargement."""
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "FakeQuantize" or not _moves(node.input_value(0).get_node()):
+            continue
+        before = node.input_value(0).get_node()
+        while _moves(before):
+            before = before.input_value(0).get_node()
+        if before.get_type_name() == "FakeQuantize":
+            for target in list(node.output(0).get_target_inputs()):
+                target.replace_source_output(node.input_value(0))
+
+
 def smooth(nodes: dict[str, ov.Node], unit: Unit, scale: np.ndarray, original: dict[str, ov.Node]) -> None:
     """Divide each channel by its scale before the quantizer, and multiply the weights: the same function.
 
@@ -94,10 +128,10 @@ def smooth(nodes: dict[str, ov.Node], unit: Unit, scale: np.ndarray, original: d
     """
     from openvino import opset13 as ops
 
-    quantizer, axis = nodes[unit.quantizers[0]], channel_axis(unit)
+    quantizer = nodes[unit.quantizers[0]]
     source = quantizer.input_value(0)
-    factor = (1 / scale).reshape(_along(axis, source.get_partial_shape().rank.get_length()))
-    divided = ops.multiply(source, ops.constant(factor.astype(np.float32)), name=f"{unit.quantizers[0]}/smoothed")
+    factor = along(1 / scale, unit.axis, source.get_partial_shape().rank.get_length())
+    divided = ops.multiply(source, ops.constant(factor), name=f"{unit.quantizers[0]}/smoothed")
     quantizer.input(0).replace_source_output(divided.output(0))
     for name in unit.layers:
         _scale_weights(nodes[name], original[name], scale)
@@ -106,7 +140,8 @@ def smooth(nodes: dict[str, ov.Node], unit: Unit, scale: np.ndarray, original: d
 def twice(nodes: dict[str, ov.Node], unit: Unit) -> None:
     """Each layer two times in INT8: on what its quantizer gives, and on what that left over, a 256th as wide.
 
-    The same weights, activations in 16 bits, and half the work of float where float takes four times that of INT8.
+    The quantizer must stand right before its layers. The same weights, activations in 16 bits, and half the work of
+    float where float takes four times that of INT8.
     """
     from openvino import opset13 as ops
 
@@ -129,13 +164,14 @@ def twice(nodes: dict[str, ov.Node], unit: Unit) -> None:
 def by_token(nodes: dict[str, ov.Node], unit: Unit) -> None:
     """A scale for each token, its greatest absolute value, found while the model runs; products are scaled back.
 
-    Source: LLM.int8() (Dettmers et al., NeurIPS 2022), vector-wise quantization of the left operand.
+    The quantizer must stand right before its layers. Source: LLM.int8() (Dettmers et al., NeurIPS 2022),
+    vector-wise quantization of the left operand.
     """
     from openvino import opset13 as ops
 
     quantizer = nodes[unit.quantizers[0]]
-    source = quantizer.input_value(0)
-    greatest = ops.reduce_max(ops.abs(source), ops.constant(np.array([-1])), True)
+    source, axis = quantizer.input_value(0), 1 if unit.direct == "Convolution" else -1
+    greatest = ops.reduce_max(ops.abs(source), ops.constant(np.array([axis])), True)
     greatest = ops.maximum(greatest, ops.constant(np.float32(TINY)), name=f"{unit.quantizers[0]}/by_token")
     ends = [ops.constant(np.float32(value)) for value in (-1, 1, -1, 1)]
     whole = ops.fake_quantize(ops.divide(source, greatest), *ends, TOKEN_LEVELS, name=f"{unit.quantizers[0]}/token")
@@ -163,10 +199,6 @@ def through_zero(low: float, high: float) -> tuple[float, float]:
     return -step * below, step * (LEVELS - 1 - below)
 
 
-def channel_axis(unit: Unit) -> int:
-    return 1 if unit.direct == "Convolution" else -1
-
-
 def named(model: ov.Model) -> dict[str, ov.Node]:
     return {node.get_friendly_name(): node for node in model.get_ops()}
 
@@ -178,24 +210,55 @@ def weights_of(layer: ov.Node) -> np.ndarray:
     return node.data.astype(np.float32)
 
 
+def compressed(layer: ov.Node) -> bool:
+    """Whether its weights are integers with a factor for each row."""
+    if layer.get_type_name() not in ("MatMul", "Convolution"):
+        return False
+    node = anatomy.behind(layer.input_value(1).get_node(), ("Convert", "Reshape"))
+    if node.get_type_name() != "Multiply":
+        return False
+    integers = anatomy.behind(node.input_value(0).get_node(), ("Convert",))
+    return integers.get_type_name() == "Constant" and integers.data.dtype == np.int8
+
+
+def step_of(layer: ov.Node) -> np.ndarray:
+    """What one integer of a row of weights stands for, by row."""
+    return _decompressed(layer.input_value(1).get_node())[1].data.astype(np.float32).ravel()
+
+
+def set_integers(layer: ov.Node, values: np.ndarray) -> None:
+    """Other integers for the weights, of the same steps."""
+    _replace(_decompressed(layer.input_value(1).get_node())[0], values)
+
+
+def along(scale: np.ndarray, axis: int, rank: int) -> np.ndarray:
+    """In a shape in which it multiplies along one axis."""
+    return scale.reshape(_along(axis, rank)).astype(np.float32)
+
+
 def _scale_weights(layer: ov.Node, before: ov.Node, scale: np.ndarray) -> None:
     """INT8 weights anew out of the float ones times the scale of each input channel; the graph around them stays.
 
     As NNCF's INT8_SYM: a row's step has the sign that takes its greatest weight to -128, so that no step is wasted.
     """
-    from openvino import opset13 as ops
-
     weights = weights_of(before)
-    weights = weights * scale.reshape(_along(1, weights.ndim)).astype(np.float32)
+    weights = weights * along(scale, 1, weights.ndim)
     rows = weights.reshape(len(weights), -1)
     greatest = rows[np.arange(len(rows)), np.abs(rows).argmax(1)]
     step = np.where(greatest == 0, 1.0, -greatest / LOWEST).reshape(_along(0, weights.ndim))
     integers, factor = _decompressed(layer.input_value(1).get_node())
-    values = np.clip(np.round(weights / step), -LOWEST, LOWEST - 1).astype(np.int8)
-    for old, data in ((integers, values), (factor, step.astype(factor.data.dtype))):
-        new = ops.constant(data.reshape(old.data.shape))
-        new.set_friendly_name(old.get_friendly_name())
-        old.output(0).replace(new.output(0))
+    step = step.astype(factor.data.dtype)
+    values = np.clip(np.round(weights / step.astype(np.float32)), -LOWEST, LOWEST - 1).astype(np.int8)
+    _replace(integers, values)
+    _replace(factor, step)
+
+
+def _replace(old: ov.Node, data: np.ndarray) -> None:
+    from openvino import opset13 as ops
+
+    new = ops.constant(data.reshape(old.data.shape))
+    new.set_friendly_name(old.get_friendly_name())
+    old.output(0).replace(new.output(0))
 
 
 def _decompressed(node: ov.Node) -> tuple[ov.Node, ov.Node]:
@@ -203,7 +266,7 @@ def _decompressed(node: ov.Node) -> tuple[ov.Node, ov.Node]:
     node = anatomy.behind(node, ("Convert", "Reshape"))
     assert node.get_type_name() == "Multiply", f"{node.get_friendly_name()} holds no compressed weights"
     integers, factor = (node.input_value(port).get_node() for port in (0, 1))
-    return anatomy.behind(integers, ("Convert",)), factor
+    return anatomy.behind(integers, ("Convert",)), anatomy.behind(factor, ("Convert",))
 
 
 def _again(layer: ov.Node, x: ov.Node) -> ov.Node:
@@ -237,9 +300,55 @@ def _joined(groups: list[tuple[set[str], set[str]]], part: int, more: set[str]) 
 
 def _unit(quantizers: list[str], reached: list[str], nodes: dict[str, Any], macs: dict[str, int]) -> Unit:
     layers = tuple(name for name in reached if nodes[name].get_type_name() != "FakeQuantize")
-    kinds = {nodes[name].get_type_name() for name in layers}
-    readers = {port.get_node().get_friendly_name() for port in nodes[quantizers[0]].output(0).get_target_inputs()
-               if port.get_node().get_type_name() != "ShapeOf"}  # fmt: skip
-    direct = len(quantizers) == 1 and len(kinds) == 1 and readers == set(layers) and kinds <= {"MatMul", "Convolution"}
-    total = sum(macs.get(name, 0) for name in layers)
-    return Unit(tuple(quantizers), layers, total, kinds.pop() if direct else None)
+    kinds, total = {nodes[name].get_type_name() for name in layers}, sum(macs.get(name, 0) for name in layers)
+    path = _path(nodes[quantizers[0]], set(layers)) if len(quantizers) == 1 else None
+    axis = None if path is None or not layers else _axis(nodes[layers[0]], path)
+    if axis is None or len(kinds) > 1 or not kinds <= {"MatMul", "Convolution"}:
+        return Unit(tuple(quantizers), layers, total, None)
+    names = tuple(node.get_friendly_name() for node in path)
+    pointwise = all(_pointwise(nodes[name]) for name in layers)
+    return Unit(tuple(quantizers), layers, total, kinds.pop(), names, axis, pointwise)
+
+
+def _path(node: ov.Node, layers: set[str]) -> list[ov.Node] | None:
+    """What moves a value, one after the other, on its way to the layers; None where anything else takes it."""
+    path: list[ov.Node] = []
+    while True:
+        readers = _readers(path[-1] if path else node)
+        if {reader.get_friendly_name() for reader in readers} == layers:
+            return path
+        if len(readers) != 1 or not _moves(readers[0]):
+            return None
+        path += readers
+
+
+def _readers(node: ov.Node) -> list[ov.Node]:
+    found = [port.get_node() for port in node.output(0).get_target_inputs()]
+    return [reader for reader in found if reader.get_type_name() != "ShapeOf"]
+
+
+def _moves(node: ov.Node) -> bool:
+    kind = node.get_type_name()
+    return kind in ("Transpose", "Reshape") or kind == "Interpolate" and node.get_attributes()["mode"] == "nearest"
+
+
+def _axis(layer: ov.Node, path: list[ov.Node]) -> int | None:
+    """Where, before all of `path`, the axis is that is the layer's input channels; None if it is none of its own."""
+    axis = (
+        1 if layer.get_type_name() == "Convolution" else layer.input_value(0).get_partial_shape().rank.get_length() - 1
+    )
+    for node in reversed(path):
+        if node.get_type_name() == "Transpose":
+            axis = int(np.ravel(node.input_value(1).get_node().data)[axis])
+        elif node.get_type_name() == "Reshape":
+            before, after = node.input_value(0).get_partial_shape(), node.output(0).get_partial_shape()
+            if axis != len(after) - 1 or before[len(before) - 1] != after[axis]:
+                return None
+            axis = len(before) - 1
+    return axis
+
+
+def _pointwise(layer: ov.Node) -> bool:
+    if layer.get_type_name() == "MatMul":
+        return True
+    return set(layer.get_attributes()["strides"]) == {1} and set(layer.input_value(1).get_shape()[2:]) == {1}

@@ -133,6 +133,11 @@ def _check_quantization(quantization: dict[str, Any]) -> None:
         if weights not in formats:
             allowed = ", ".join(formats)
             raise ValueError(f"quantization.weights must be one of {allowed} with scheme {scheme}, got {weights!r}")
+    if weights == "int8_asym" and (quantization["search"] or quantization["rounding"] != AT_REST["rounding"]):
+        raise ValueError(
+            "quantization.weights must be int8_sym where weights are scaled or rounded anew, got int8_asym: or set "
+            "quantization.search=null and quantization.rounding=nearest"
+        )
     if not quantization["group_size"]:
         raise ValueError("quantization.group_size must be -1 (a whole channel) or at least 1, got 0")
     for field in ("group_size", "ratio"):

@@ -33,7 +33,7 @@ LAYOUT = 3  # changes when settings of an earlier version are none of this one's
 LATENT_PX = 8  # pixels of a picture, a side, that one position of a latent stands for, in all of the family
 TIMESTEPS, QUARTERS = 1000, 4  # of the schedule that all of the family is trained on
 EFFECTS = {  # what has an effect in each scheme; anything else must be at rest
-    "weights_first": ("samples", "weights", "ignored_patterns", "ignored_types", "ranges", "search"),
+    "weights_first": ("samples", "weights", "ignored_patterns", "ignored_types", "ranges", "search", "rounding"),
     "weights_only": ("weights", "group_size", "ratio", "ignored_patterns", "ignored_types"),
     "hybrid": ("samples", "weights", "ignored_patterns", "ignored_types", "ranges"),
     "notebook": ("samples", "ignored_patterns", "ignored_types", "ranges", "smooth_quant", "bias_correction"),
@@ -49,6 +49,7 @@ AT_REST = {
     "ignored_types": [],
     "ranges": None,
     "search": None,
+    "rounding": "nearest",
     "smooth_quant": False,
     "bias_correction": False,
 }
@@ -201,6 +202,7 @@ class Quantization(Part):
     ignored_types: list[str]
     ranges: Literal["minmax", "mean_minmax", "median_minmax"] | None
     search: Search | None
+    rounding: Literal["nearest", "gptq"]
     smooth_quant: bool
     bias_correction: bool
 

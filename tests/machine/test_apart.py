@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,11 @@ def end_by(number: int) -> None:
 
 def leave(status: int) -> None:
     os._exit(status)
+
+
+def tell_and_work(file: str) -> None:
+    Path(file).write_text(str(os.getpid()))
+    time.sleep(600)
 
 
 def nothing_to_be_sent() -> object:
@@ -65,3 +73,37 @@ def test_memory_is_blamed_where_the_system_has_killed_for_it(tmp_path: Path, mon
     assert before == 3
     assert apart.ended(-9, before) == f"was killed by the system {apart.SHORT}"
     assert "by someone, or by the system for lack of memory" in apart.ended(-9, None)
+
+
+PARENT = """
+from stages.machine import apart
+from tests.machine.test_apart import tell_and_work
+
+if __name__ == "__main__":
+    apart.run("working", tell_and_work, {file!r})
+"""
+
+
+def test_a_child_ends_with_its_killed_parent(tmp_path: Path) -> None:
+    script, file = tmp_path / "parent.py", tmp_path / "pid"
+    script.write_text(PARENT.format(file=str(file)))
+    parent = subprocess.Popen([sys.executable, script], env=os.environ | {"PYTHONPATH": "."})
+    wait_for(lambda: file.is_file() and file.read_text())
+    child = int(file.read_text())
+    assert is_alive(child)
+    parent.kill()
+    parent.wait()
+    wait_for(lambda: not is_alive(child))
+
+
+def is_alive(pid: int) -> bool:
+    """Not so for one that has ended and that nobody has asked after."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.is_file() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_for(happened, seconds: float = 60) -> None:
+    limit = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < limit, "it did not happen"
+        time.sleep(0.05)

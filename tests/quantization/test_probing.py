@@ -78,5 +78,6 @@ def test_points_are_of_every_quarter_ends_included_and_rows_take_turns() -> None
 
 
 def test_small_models_are_asked_at_more_points() -> None:
-    assert probing.how_many(1e12) == probing.POINTS
-    assert probing.how_many(1) == probing.MOST_POINTS
+    limits = probing.WORK, probing.POINTS, probing.MOST_POINTS
+    assert probing.how_many(1e12, *limits) == probing.POINTS
+    assert probing.how_many(1, *limits) == probing.MOST_POINTS

@@ -17,7 +17,10 @@ from tests.tiny_ir import part
 def settings(scheme: str, **changes) -> Quantization:
     fields = {"name": "test", "scheme": scheme, "samples": 4, "weights": "int8_sym", "group_size": -1, "ratio": 1.0}
     ignored = {"ignored_patterns": ["conv_in"], "ignored_types": [], "ranges": None, "search": None}
-    return part(Quantization, **fields | ignored | {"smooth_quant": False, "bias_correction": False} | changes)
+    return part(
+        Quantization,
+        **fields | ignored | {"rounding": "nearest", "smooth_quant": False, "bias_correction": False} | changes,
+    )
 
 
 def float_ir(folder: Path) -> Path:

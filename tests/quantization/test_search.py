@@ -119,11 +119,35 @@ def test_a_narrower_range_must_be_better_in_every_quarter() -> None:
     assert search.best({"int8": plain, "smooth": np.array([1.0, 1.0]), "token": np.array([0.6, 0.6])}) == "smooth"
 
 
-def test_scales_share_outliers_between_activations_and_weights() -> None:
-    seen = search.statistics.Channels(np.array([-16.0, -1.0, 0.0]), np.array([4.0, 1.0, 0.0]), -1.0, 1.0)
-    scale = search.smoothing(seen, [np.array([[1.0, 1.0, 5.0], [-1.0, 0.5, 5.0]])])
-    assert scale[0] / scale[1] == pytest.approx(4.0, rel=1e-3), "the square root of 16"
+def test_with_its_scale_every_channel_reaches_an_end_of_the_range() -> None:
+    low, high = np.array([-16.0, -0.25, 0.0, 0.0]), np.array([4.0, 1.0, 0.0, 0.5])
+    seen = search.statistics.Channels(low, high, -1.0, 1.0)
+    scale = search.smoothing(seen, [np.array([[1.0, 1.0, 5.0, 1.0], [-1.0, 0.5, 5.0, 1.0]])])
     assert scale[2] == 1.0, "a channel that is always zero"
+    used = [0, 1, 3]
+    below, above = (low[used] / scale[used]).min(), (high[used] / scale[used]).max()
+    reached = np.maximum(low[used] / scale[used] / below, high[used] / scale[used] / above)
+    np.testing.assert_allclose(reached, 1, rtol=1e-3)
+
+
+def test_how_much_of_a_range_is_negative_makes_the_least_noise() -> None:
+    """Behind a SiLU all channels go down to -0.28: no quiet one may make that the half of the range."""
+    seen = search.statistics.Channels(np.full(3, -0.28), np.array([8.0, 2.0, 1.0]), -0.28, 8.0)
+    weights = np.array([[1.0, 2.0, 0.1]])
+    scale = search.smoothing(seen, [weights])
+    noise = [
+        float((weights**2 * one**2).sum()) * ((seen.high / one).max() - (seen.low / one).min()) ** 2
+        for one in (scale, np.array([8.0, 2.0, 1.0]), np.ones(3))
+    ]
+    assert noise[0] < min(noise[1:])
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_range_on_one_side_of_zero_has_scales_too(sign: int) -> None:
+    ends = np.array([sign * 4.0, sign * 1.0])
+    seen = search.statistics.Channels(np.minimum(ends, 0), np.maximum(ends, 0), 0.0, 0.0)
+    scale = search.smoothing(seen, [np.array([[1.0, 0.0]])])
+    assert scale[0] / scale[1] == pytest.approx(4, rel=1e-3)
 
 
 # On a real graph: the tiny UNet that other tests draw with, with outliers.

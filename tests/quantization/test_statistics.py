@@ -32,7 +32,7 @@ def test_the_model_is_the_one_that_nncf_makes_by_itself(tmp_path: Path, monkeypa
     monkeypatch.setattr(statistics, "restore_convolutions", lambda *_: None)  # which NNCF runs with compressed weights
     quantize(source, tmp_path / "lean/m.xml", tmp_path / "kept", samples())
     before = schemes._quantize_activations
-    plain = lambda *args, original: before(*args[:-1], kept=None)  # noqa: E731
+    plain = lambda *args, kept, original: before(*args)  # noqa: E731
     monkeypatch.setattr(schemes, "_quantize_activations", plain)
     quantize(source, tmp_path / "plain/m.xml", tmp_path / "kept2", samples())
     assert contents(tmp_path / "lean/m.xml") == contents(tmp_path / "plain/m.xml")

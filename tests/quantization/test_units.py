@@ -61,13 +61,50 @@ def found(model: ov.Model) -> list[units.Unit]:
 
 def test_layers_behind_one_quantizer_are_a_unit() -> None:
     (unit,) = found(linear(True))
-    assert unit == units.Unit(("quantizer",), ("first", "second"), 7, "MatMul")
+    assert unit == units.Unit(("quantizer",), ("first", "second"), 7, "MatMul", (), 2, True)
 
 
 def test_quantizers_on_the_way_to_one_layer_are_a_unit() -> None:
     pair, alone = found(upsampled())
     assert pair == units.Unit(("before", "after"), ("up",), 5, None)
-    assert alone == units.Unit(("alone",), ("convolution",), 6, "Convolution")
+    assert alone == units.Unit(("alone",), ("convolution",), 6, "Convolution", (), 1, True)
+
+
+def test_what_is_quantized_before_an_enlargement_is_not_again_behind_it() -> None:
+    model, data = upsampled(), RANDOM.standard_normal((1, 4, 4, 4)).astype(np.float32)
+    expected = run(model, data)
+    units.once(model)
+    unit, _ = found(model)
+    assert unit == units.Unit(("before",), ("up",), 5, "Convolution", unit.path, 1, True) and len(unit.path) == 1
+    np.testing.assert_allclose(run(model, data), expected, atol=1e-6)
+
+
+def moved() -> ov.Model:
+    """A picture that is quantized, then laid out as tokens for a matrix product: SDXL's `proj_in`."""
+    x = ops.parameter([-1, WIDTH, 2, 3], np.float32, name="x")
+    turned = ops.transpose(fake_quantize(x, -4, 4, "quantizer"), ops.constant(np.array([0, 2, 3, 1])), name="turned")
+    tokens = ops.reshape(turned, ops.constant(np.array([0, -1, WIDTH])), True, name="tokens")
+    return ov.Model([ops.matmul(tokens, ops.constant(WEIGHTS), False, True, name="first")], [x])
+
+
+def test_a_quantizer_that_follows_what_moves_its_values_gives_the_same() -> None:
+    model, data = moved(), RANDOM.standard_normal((2, WIDTH, 2, 3)).astype(np.float32)
+    (unit,) = units.find(model, {})
+    assert (unit.direct, unit.path, unit.axis, unit.pointwise) == ("MatMul", ("turned", "tokens"), 1, True)
+    expected = run(model, data)
+    units.follow(units.named(model), unit)
+    model.validate_nodes_and_infer_types()
+    np.testing.assert_allclose(run(model, data), expected, atol=1e-5)
+    (unit,) = units.find(model, {})
+    assert (unit.direct, unit.path, unit.axis) == ("MatMul", (), 2)
+
+
+def test_a_value_that_others_take_on_its_way_has_no_unit_of_its_own() -> None:
+    model = moved()
+    node = units.named(model)["turned"]
+    model.add_outputs([node.output(0)])
+    (unit,) = units.find(model, {})
+    assert unit.direct is None
 
 
 def test_a_bypassed_unit_computes_what_the_float_model_does() -> None:

@@ -180,6 +180,7 @@ def test_overrides_change_this_run_only(params: Path) -> None:
             r"quantization\.smooth_quant has no effect with scheme weights_first: it must be false, got true",
         ),
         ("quantization.group_size=64", r"group_size has no effect with scheme weights_first: it must be -1, got 64"),
+        ("quantization.weights=int8_asym", r"weights must be int8_sym where weights are scaled or rounded anew"),
         ("quantization.weights=int4_sym", r"weights must be one of int8_sym, int8_asym with scheme weights_first"),
         ("quantization.ranges=max", r"quantization\.ranges must be one of minmax, mean_minmax, median_minmax"),
         ("quantization.name=fp16", r"quantization\.name must be .* not fp16, reference or base, got 'fp16'"),
