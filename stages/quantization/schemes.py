@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 TABLE = "search.json"  # of a search's choices, beside the UNet
 ROUNDED = "rounded"  # folder of new integers, among what is kept
+ATTENTION = "ScaledDotProductAttention"
+NARROW = 32  # wide heads, and narrower: with AMX and as many keys as that, OpenVINO 2026.4.1 computes nonsense
 SMALLEST_GROUP = 16  # weights that share a scale: below, scales take a quarter of what four bits save
 Samples = Iterable[dict[str, Any]]  # UNet inputs by name; read more than once
 
@@ -204,6 +206,15 @@ def check_types(model: ov.Model, types: list[str]) -> None:
             )
 
 
+def ignored_types(model: ov.Model, settings: Quantization) -> list[str]:
+    """Types of operations whose activations stay float, attention among them where it is asked for or not safe."""
+    heads = [node for node in model.get_ops() if node.get_type_name() == ATTENTION]
+    widths = [node.input_value(0).get_partial_shape()[-1] for node in heads]
+    narrow = any(width.is_dynamic or width.get_length() <= NARROW for width in widths)
+    stays = settings.attention == "float" or (settings.attention == "auto" and narrow)
+    return [*settings.ignored_types, *([ATTENTION] if stays and ATTENTION not in settings.ignored_types else [])]
+
+
 def _weights_apart(source: Path, settings: Quantization, name: str, kept: Path, types: list[str] | None = None) -> Path:
     """The IR with compressed weights in `kept`, made by a process of its own unless it is there already."""
     folder = kept / name
@@ -272,7 +283,7 @@ def _quantize_activations(
             model_type=nncf.ModelType.TRANSFORMER,
             subset_size=settings.samples,
             ignored_scope=nncf.IgnoredScope(
-                patterns=[*settings.ignored_patterns, *ignored], types=list(settings.ignored_types)
+                patterns=[*settings.ignored_patterns, *ignored], types=ignored_types(model, settings)
             ),
             advanced_parameters=advanced,
         )

@@ -33,7 +33,16 @@ LAYOUT = 3  # changes when settings of an earlier version are none of this one's
 LATENT_PX = 8  # pixels of a picture, a side, that one position of a latent stands for, in all of the family
 TIMESTEPS, QUARTERS = 1000, 4  # of the schedule that all of the family is trained on
 EFFECTS = {  # what has an effect in each scheme; anything else must be at rest
-    "weights_first": ("samples", "weights", "ignored_patterns", "ignored_types", "ranges", "search", "rounding"),
+    "weights_first": (
+        "samples",
+        "weights",
+        "ignored_patterns",
+        "ignored_types",
+        "attention",
+        "ranges",
+        "search",
+        "rounding",
+    ),
     "weights_only": ("weights", "group_size", "ratio", "ignored_patterns", "ignored_types"),
     "hybrid": ("samples", "weights", "ignored_patterns", "ignored_types", "ranges"),
     "notebook": ("samples", "ignored_patterns", "ignored_types", "ranges", "smooth_quant", "bias_correction"),
@@ -47,6 +56,7 @@ AT_REST = {
     "ratio": 1.0,
     "ignored_patterns": [],
     "ignored_types": [],
+    "attention": "int8",
     "ranges": None,
     "search": None,
     "rounding": "nearest",
@@ -200,6 +210,7 @@ class Quantization(Part):
     ratio: Annotated[float, Range(0, 1)]
     ignored_patterns: list[str]
     ignored_types: list[str]
+    attention: Literal["auto", "int8", "float"]
     ranges: Literal["minmax", "mean_minmax", "median_minmax"] | None
     search: Search | None
     rounding: Literal["nearest", "gptq"]

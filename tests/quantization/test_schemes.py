@@ -16,7 +16,13 @@ from tests.tiny_ir import part
 
 def settings(scheme: str, **changes) -> Quantization:
     fields = {"name": "test", "scheme": scheme, "samples": 4, "weights": "int8_sym", "group_size": -1, "ratio": 1.0}
-    ignored = {"ignored_patterns": ["conv_in"], "ignored_types": [], "ranges": None, "search": None}
+    ignored = {
+        "ignored_patterns": ["conv_in"],
+        "ignored_types": [],
+        "attention": "int8",
+        "ranges": None,
+        "search": None,
+    }
     return part(
         Quantization,
         **fields | ignored | {"rounding": "nearest", "smooth_quant": False, "bias_correction": False} | changes,
@@ -156,6 +162,17 @@ def test_operations_of_an_ignored_type_stay_without_quantizers(source: Path, tmp
     before = [node.input_value(0).get_node().get_type_name() for node in operations if node.get_type_name() == "MatMul"]
     assert len(before) == 2 and "FakeQuantize" not in before
     assert anatomy.count_operations(runtime.read(target))["fake_quantize"] > 0
+
+
+@pytest.mark.parametrize(
+    ("attention", "width", "stays"),
+    [("auto", 32, True), ("auto", -1, True), ("auto", 64, False), ("int8", 16, False), ("float", 64, True)],
+)
+def test_attention_is_int8_where_it_is_asked_for_or_safe(attention: str, width: int, stays: bool) -> None:
+    inputs = [ops.parameter([-1, 2, -1, width], np.float32, name=name) for name in "qkv"]
+    model = ov.Model([ops.scaled_dot_product_attention(*inputs)], inputs)
+    how = settings("weights_first", attention=attention, ignored_types=["MatMul"])
+    assert schemes.ignored_types(model, how) == ["MatMul", *([schemes.ATTENTION] if stays else [])]
 
 
 def test_an_ignored_type_that_is_absent_is_named(source: Path) -> None:
