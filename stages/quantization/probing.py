@@ -1,8 +1,8 @@
 """What each unit of a quantized graph costs in fidelity, measured without compiling a model for every question.
 
 Consumes a quantized graph and UNet inputs; compiles once a model in which every quantizer is arithmetic with runtime
-parameters: its range, scales by channel or by token, or nothing at all, chosen by an input. Any choice is then one
-evaluation. Reports the noise of a choice against the same model without quantizers, by quarter of the schedule.
+parameters: its range, scales by channel or found at run time, or nothing at all, chosen by an input. Any choice is then
+one evaluation. Reports the noise of a choice against the same model without quantizers, by quarter of the schedule.
 Source of the arithmetic: OpenVINO's specification of FakeQuantize.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from stages.quantization.units import Unit
 
-COLUMNS = ("low", "step", "on", "smooth", "token")  # of one unit's row: its range, and switches from 0 to 1
+COLUMNS = ("low", "step", "on", "smooth", "dynamic")  # of one unit's row: its range, and switches from 0 to 1
 SIDE = 16  # latent positions, a side, of a crop that noise is measured on: a sixty-fourth of SDXL's work
 POINTS = 8  # crops in all, at least
 WORK = 2e9  # multiply-accumulates of one evaluation that are cheap anywhere: small models are asked at more points
@@ -67,11 +67,11 @@ def noise_to_signal(reference: np.ndarray, found: np.ndarray, quarters: np.ndarr
     return np.array([noise[quarters == one].sum() / signal[quarters == one].sum() for one in present])
 
 
-def row(low: float, high: float, *, smooth: bool = False, token: bool = False) -> np.ndarray:
-    """A unit's row: quantized from `low` to `high`, of what is left after scaling by channel where `smooth`; by `token`
-    the range is each token's own. Of several quantizers each has its own range instead."""
+def row(low: float, high: float, *, smooth: bool = False, dynamic: bool = False) -> np.ndarray:
+    """A unit's row: quantized from `low` to `high`, of what is left after scaling by channel where `smooth`; where it
+    is `dynamic` the range is each token's or picture's own. Of several quantizers each has its own range instead."""
     low, high = units.through_zero(low, high)
-    return np.array([low, (high - low) / (units.LEVELS - 1), 1, smooth, token], np.float32)
+    return np.array([low, (high - low) / (units.LEVELS - 1), 1, smooth, dynamic], np.float32)
 
 
 def points(samples: Iterable[dict[str, np.ndarray]], macs: int) -> dict[str, np.ndarray]:
@@ -177,20 +177,17 @@ def _arithmetic(x: ov.Output, unit: Unit, values: list[Any], scale: np.ndarray |
     """x, and where it is switched on its quantized self: f (low + step round((x / f - low) / step))."""
     from openvino import opset13 as ops
 
-    low, step, on, smooth, token = values
+    low, step, on, smooth, dynamic = values
     one, factor, inner = ops.constant(np.float32(1)), None, x
     if scale is not None:
         beyond = ops.constant(units.along(scale - 1, unit.axis, x.get_partial_shape().rank.get_length()))
         factor = ops.add(one, ops.multiply(smooth, beyond))
-        inner = ops.divide(x, factor)
-    if unit.pointwise:  # the switch picks between the range given and each token's own
-        greatest = ops.reduce_max(ops.abs(inner), ops.constant(np.array([unit.axis])), True)
-        own = ops.divide(ops.maximum(greatest, ops.constant(np.float32(units.TINY))), ops.constant(np.float32(127)))
-        step = ops.add(ops.multiply(step, ops.subtract(one, token)), ops.multiply(token, own))
-        low = ops.subtract(
-            ops.multiply(low, ops.subtract(one, token)),
-            ops.multiply(ops.multiply(token, own), ops.constant(np.float32(127))),
-        )
+        inner = ops.divide(x, factor).output(0)
+    if unit.direct:  # the switch picks between the range given and each token's own
+        greatest = units.greatest_of(inner, unit, unit.axis)
+        own, static = ops.divide(greatest, ops.constant(np.float32(127))), ops.subtract(one, dynamic)
+        step = ops.add(ops.multiply(step, static), ops.multiply(dynamic, own))
+        low = ops.subtract(ops.multiply(low, static), ops.multiply(dynamic, greatest))
     result = _rounded(inner, low, step)
     result = result if factor is None else ops.multiply(result, factor)
     return ops.add(x, ops.multiply(on, ops.subtract(result, x)))

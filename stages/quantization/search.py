@@ -5,7 +5,7 @@ of channels and UNet inputs; produces a table: for every unit (stages.quantizati
 its work. Every answer is kept in a file as it comes, so that a killed search goes on. Knows no layer by name.
 
 How it goes: (1) the noise of each unit alone, quiet groups of units not being looked into; (2) for the noisy ones other
-ranges, scales by channel and by token; (3) the best of these for each, and float, or INT8 twice, for those that gain
+ranges, scales by channel and at run time; (3) the best of these for each, and float, or INT8 twice, for those that gain
 most for the work given away, until the whole is quiet enough. Noises of units add up, as they are independent of each
 other; the choice is measured as a whole before it is returned.
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from stages.settings.schema import Search
 
-STATIC, CLIPPED, MEAN, SMOOTH, TOKEN = "int8", "clipped", "mean", "smooth", "token"
+STATIC, CLIPPED, MEAN, SMOOTH, DYNAMIC = "int8", "clipped", "mean", "smooth", "dynamic"
 TWICE, FLOAT = "twice", "float"  # as good as no noise at all, for some of the work that is allowed for it
 CLIP = 0.8  # of the widest range
 SPLITS = np.linspace(0, 1, 65)  # tried: the part of a range that lies below zero
@@ -39,7 +39,7 @@ QUIET = 0.3  # share of the allowed noise that is not looked into
 SMALL = 0.2  # of a group's noise: below, the rest of it is not known well by taking away
 WORTH_SCALED = 0.8  # of the plain quantizer's noise: what scales by channel must stay below
 WORTH_NARROW = 0.5  # and a narrower range, in no quarter of the schedule above it: other prompts may be louder
-WORTH_TOKEN = 0.5  # of any other's: a scale by token costs two passes over its tensor
+WORTH_DYNAMIC = 0.5  # of any other's: to find a scale costs two passes over its tensor
 OVERHEAD = 5e-4  # of all work: what a float layer costs beside its own
 TWICE_COSTS = 1 / 3  # of a float layer: one INT8 layer more, where float takes four times as long, three more
 LARGE = 1e6  # multiply-accumulates above which a layer is computed twice: below, overhead decides, and float has less
@@ -206,11 +206,11 @@ def best(ways: dict[str, np.ndarray]) -> str:
     for way, noise in ways.items():
         narrow = narrower(way)
         worth = WORTH_NARROW if narrow else WORTH_SCALED
-        if way != TOKEN and noise.mean() < worth * plain.mean() and not (narrow and (noise > plain).any()):
+        if way != DYNAMIC and noise.mean() < worth * plain.mean() and not (narrow and (noise > plain).any()):
             usable[way] = noise.mean()
     least = min(usable, key=lambda way: usable[way])
-    token = ways[TOKEN].mean() if TOKEN in ways else math.inf
-    return TOKEN if token < WORTH_TOKEN * usable[least] else least
+    dynamic = ways[DYNAMIC].mean() if DYNAMIC in ways else math.inf
+    return DYNAMIC if dynamic < WORTH_DYNAMIC * usable[least] else least
 
 
 def cheapest(
@@ -262,8 +262,8 @@ def ways_of(
     if seen is not None and unit.direct and all(name in floats for name in unit.layers):
         scale = smoothing(seen, [units.weights_of(floats[name]) for name in unit.layers])
         rows[SMOOTH] = probing.row(float((seen.low / scale).min()), float((seen.high / scale).max()), smooth=True)
-    if unit.pointwise:
-        rows[TOKEN] = probing.row(-1, 1, token=True, smooth=scale is not None)
+    if unit.direct:
+        rows[DYNAMIC] = probing.row(-1, 1, dynamic=True, smooth=scale is not None)
     return rows, scale
 
 
@@ -334,7 +334,7 @@ def apply(
     """
     choices = {row["unit"]: row["choice"] for row in found["units"]}
     every, nodes, floats = units.find(model, {}), units.named(model), units.named(original)
-    ranged = [unit for unit in every if choices[unit.name] in (CLIPPED, MEAN, SMOOTH, TOKEN)]
+    ranged = [unit for unit in every if choices[unit.name] in (CLIPPED, MEAN, SMOOTH, DYNAMIC)]
     ways = {unit.name: ways_of(unit, nodes, floats, channels) for unit in ranged}  # before anything is changed
     scales = {}
     for unit in every:
@@ -342,15 +342,15 @@ def apply(
         if way == FLOAT:
             units.bypass(nodes, unit, floats)
         rows, scale = ways.get(unit.name, ({}, None))
-        if way in (SMOOTH, TOKEN) and scale is not None:
+        if way in (SMOOTH, DYNAMIC) and scale is not None:
             units.smooth(nodes, unit, scale, floats)
             scales |= dict.fromkeys(unit.layers, scale)
-        if way in (TWICE, TOKEN):
+        if way in (TWICE, DYNAMIC):
             units.follow(nodes, unit)
         if way == TWICE:
             units.twice(nodes, unit)
-        elif way == TOKEN:
-            units.by_token(nodes, unit)
+        elif way == DYNAMIC:
+            units.dynamic(nodes, unit)
         elif way in rows and way != STATIC:
             low, step = (float(value) for value in rows[way][:2])
             units.set_range(nodes, unit, low, low + step * (units.LEVELS - 1))

@@ -1,8 +1,8 @@
 """Units of a quantized graph: quantizers that stand and fall together, and the layers that they feed.
 
 Consumes a model in which NNCF has placed FakeQuantize operations; produces its units in order of execution, and changes
-one in place: another range, scales by channel folded into the weights, a scale by token, or no quantizer at all. Knows
-no layer by name, and decides nothing: stages.quantization.search does.
+one in place: another range, scales by channel folded into the weights, scales found at run time, or no quantizer at
+all. Knows no layer by name, and decides nothing: stages.quantization.search does.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ MOVERS = ("Transpose", "Reshape", "Interpolate", "Concat")  # they move what is 
 LAYERS = ("MatMul", "Convolution", "ScaledDotProductAttention")
 LEVELS = 256
 LOWEST = 128  # of the integers of weights: -128 to 127
-TOKEN_LEVELS = 255  # -127 ... 127: symmetric, as a scale by token asks for
-TINY = 1e-6  # the least greatest value of a token: one of all zeros stays zeros
+OWN_LEVELS = 255  # -127 ... 127: symmetric, as a scale found at run time asks for
+TINY = 1e-6  # the least of such scales: a token of all zeros stays zeros
 
 
 @dataclass(frozen=True)
@@ -161,27 +161,38 @@ def twice(nodes: dict[str, ov.Node], unit: Unit) -> None:
             target.replace_source_output(both.output(0))
 
 
-def by_token(nodes: dict[str, ov.Node], unit: Unit) -> None:
-    """A scale for each token, its greatest absolute value, found while the model runs; products are scaled back.
+def dynamic(nodes: dict[str, ov.Node], unit: Unit) -> None:
+    """A scale that is found while the model runs, the greatest absolute value of each token, of each position of a 1x1
+    convolution, of each picture for a larger one; products are scaled back.
 
-    The quantizer must stand right before its layers. Source: LLM.int8() (Dettmers et al., NeurIPS 2022),
-    vector-wise quantization of the left operand.
+    The quantizer must stand right before its layers. Source: LLM.int8() (Dettmers et al., NeurIPS 2022), vector-wise
+    quantization of the left operand.
     """
     from openvino import opset13 as ops
 
     quantizer = nodes[unit.quantizers[0]]
     source, axis = quantizer.input_value(0), 1 if unit.direct == "Convolution" else -1
-    greatest = ops.reduce_max(ops.abs(source), ops.constant(np.array([axis])), True)
-    greatest = ops.maximum(greatest, ops.constant(np.float32(TINY)), name=f"{unit.quantizers[0]}/by_token")
+    greatest = greatest_of(source, unit, axis)
+    greatest.set_friendly_name(f"{unit.quantizers[0]}/greatest")
     ends = [ops.constant(np.float32(value)) for value in (-1, 1, -1, 1)]
-    whole = ops.fake_quantize(ops.divide(source, greatest), *ends, TOKEN_LEVELS, name=f"{unit.quantizers[0]}/token")
+    whole = ops.fake_quantize(ops.divide(source, greatest), *ends, OWN_LEVELS, name=f"{unit.quantizers[0]}/dynamic")
     for name in unit.layers:
         layer = nodes[name]
         targets = list(layer.output(0).get_target_inputs())
         layer.input(0).replace_source_output(whole.output(0))
-        scaled = ops.multiply(layer.output(0), greatest, name=f"{name}/by_token")
+        scaled = ops.multiply(layer.output(0), greatest, name=f"{name}/dynamic")
         for target in targets:
             target.replace_source_output(scaled.output(0))
+
+
+def greatest_of(value: ov.Output, unit: Unit, axis: int) -> ov.Node:
+    """The greatest absolute value over what one scale is for; `axis`: that of channels."""
+    from openvino import opset13 as ops
+
+    axes = [axis] if unit.pointwise else list(range(1, value.get_partial_shape().rank.get_length()))
+    return ops.maximum(
+        ops.reduce_max(ops.abs(value), ops.constant(np.array(axes)), True), ops.constant(np.float32(TINY))
+    )
 
 
 def through_zero(low: float, high: float) -> tuple[float, float]:

@@ -38,8 +38,8 @@ def test_a_range_quantizes_as_openvino_does(low: float, high: float) -> None:
 
 def test_a_scale_by_token_is_the_one_that_is_built() -> None:
     model = linear(True)
-    units.by_token(units.named(model), found(model)[0])
-    rows = probing.row(-1, 1, token=True)[None]
+    units.dynamic(units.named(model), found(model)[0])
+    rows = probing.row(-1, 1, dynamic=True)[None]
     np.testing.assert_allclose(probe()._predict(rows), run(model, X), rtol=3e-3, atol=3e-3)
 
 

@@ -12,19 +12,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import openvino as ov
 import pytest
 
+from proofs import outliers
 from stages.ir import anatomy, runtime
 from stages.measurement import fidelity
 from stages.quantization import schemes, search
 from stages.quantization.units import Unit
 from stages.settings import composing
-from tests import outliers
 from tests.tiny_ir import tiny_ir
 
 NOISE = {  # of each unit's ways, in relation to the signal, the same in both quarters
-    "a": {"int8": 1e-3, "smooth": 9e-4, "token": 8e-4},
+    "a": {"int8": 1e-3, "smooth": 9e-4, "dynamic": 8e-4},
     "b": {"int8": 4e-4, "smooth": 1e-4},
     "c": {"int8": 2e-4, "clipped": 1.9e-4},
     "d": {"int8": 1e-8},
@@ -116,7 +115,7 @@ def test_a_narrower_range_must_be_better_in_every_quarter() -> None:
     assert search.best({"int8": plain, "clipped": np.array([1.0, 1.0])}) == "clipped"
     assert search.best({"int8": plain, "clipped": np.array([0.1, 4.1])}) == "int8"
     assert search.best({"int8": plain, "smooth": np.array([0.1, 5.0])}) == "smooth"
-    assert search.best({"int8": plain, "smooth": np.array([1.0, 1.0]), "token": np.array([0.6, 0.6])}) == "smooth"
+    assert search.best({"int8": plain, "smooth": np.array([1.0, 1.0]), "dynamic": np.array([0.6, 0.6])}) == "smooth"
 
 
 def test_with_its_scale_every_channel_reaches_an_end_of_the_range() -> None:
@@ -178,31 +177,25 @@ def quantization(*overrides: str):
     return composing.composed(("quantization",), ["quantization.samples=8", *overrides]).quantization
 
 
-def predictions(xml: Path, samples: list[dict[str, np.ndarray]]) -> list[np.ndarray]:
-    how = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
-    compiled = ov.Core().compile_model(xml, "CPU", how)
-    return [np.array(compiled(sample, share_inputs=False)[0]) for sample in samples]
-
-
 def test_outliers_are_an_exact_rewriting(outlying) -> None:
     source = tiny_ir("base") / "unet/openvino_model.xml"
-    found = fidelity.pooled_sqnr_db(predictions(source, inputs(source)), predictions(*outlying))
+    found = fidelity.pooled_sqnr_db(outliers.predictions(source, inputs(source)), outliers.predictions(*outlying))
     assert found is None or found > 90
 
 
 def test_the_search_holds_where_plain_ranges_fail(outlying, tmp_path: Path) -> None:
     source, samples = outlying
-    expected, found = predictions(source, samples), {}
+    expected, found = outliers.predictions(source, samples), {}
     for name, override in (
         ("plain", "quantization.search=null"),
         ("search", "quantization.search.max_float_share=0.2"),
     ):
         schemes.quantize_unet(source, tmp_path / name / "m.xml", quantization(override), samples, tmp_path / f"k{name}")
-        found[name] = fidelity.pooled_sqnr_db(expected, predictions(tmp_path / name / "m.xml", samples))
+        found[name] = fidelity.pooled_sqnr_db(expected, outliers.predictions(tmp_path / name / "m.xml", samples))
     assert found["search"] > found["plain"] + 6, found
     table = json.loads((tmp_path / "search/search.json").read_text())
     assert table["sqnr_db"] > table["before_sqnr_db"]
-    assert {"smooth", "token"} & {row["choice"] for row in table["units"]}
+    assert {"smooth", "dynamic"} & {row["choice"] for row in table["units"]}
     counts = anatomy.count_operations(runtime.read(tmp_path / "search/m.xml"))
     assert counts["fake_quantize"] > 0 and counts["int8_constants"] > 0
 

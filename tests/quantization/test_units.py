@@ -161,13 +161,30 @@ def test_every_token_is_quantized_by_its_own_scale() -> None:
     x[:, 0] *= 800
     x[1, 2] = 0
     model = linear(True)
-    units.by_token(units.named(model), found(model)[0])
+    units.dynamic(units.named(model), found(model)[0])
     greatest = np.maximum(np.abs(x).max(-1, keepdims=True), units.TINY)
     quantized = np.round(x / greatest * 127) / 127
     step = np.abs(WEIGHTS).max(1, keepdims=True) / 127
     weights = np.round(WEIGHTS / step) * step
     expected = np.maximum(quantized @ weights.T, 0) * greatest
     np.testing.assert_allclose(run(model, x), np.concatenate([expected] * 2, -1), rtol=2e-3, atol=2e-3)
+
+
+def test_every_picture_is_quantized_by_its_own_scale_for_a_convolution() -> None:
+    x = ops.parameter([-1, 4, 6, 6], np.float32, name="x")
+    weights = RANDOM.standard_normal((4, 4, 3, 3)).astype(np.float32)
+    how = [1, 1], [1, 1], [1, 1], [1, 1]
+    quantizer = fake_quantize(x, -1, 1, "q")
+    model = ov.Model([ops.convolution(quantizer, ops.constant(weights), *how, name="convolution")], [x])
+    units.dynamic(units.named(model), found(model)[0])
+    data = RANDOM.standard_normal((3, 4, 6, 6)).astype(np.float32) * np.array([1, 500, 0], np.float32).reshape(
+        3, 1, 1, 1
+    )
+    greatest = np.maximum(np.abs(data).max((1, 2, 3), keepdims=True), units.TINY)
+    y = ops.parameter([-1, 4, 6, 6], np.float32, name="y")
+    plain = ov.Model([ops.convolution(y, ops.constant(weights), *how)], [y])
+    expected = run(plain, (np.round(data / greatest * 127) / 127).astype(np.float32)) * greatest
+    np.testing.assert_allclose(run(model, data), expected, rtol=2e-3, atol=2e-3)
 
 
 def test_twice_is_as_good_as_float_activations() -> None:
