@@ -98,6 +98,13 @@ def int8(found: dict[str, Any]) -> Rows:
     return rows
 
 
+def outliers(found: dict[str, Any]) -> Rows:
+    """SQNR by scheme of miniatures that were given outliers."""
+    names = {"weights": "INT8 weights", "plain": "plain ranges", "search": "search"}
+    rows = [["SQNR, dB", *names.values()]]
+    return rows + [[model, *(f"{entry[name]:.1f}" for name in names)] for model, entry in found.items()]
+
+
 def ways(found: dict[str, Any]) -> Rows:
     """Each folder's step in relation to the first one's, on this processor and as on one without AMX."""
     kinds = {"openvino": "as it is", "openvino-vnni": "as without AMX"}
@@ -134,6 +141,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Rows]]] = {
     "claims": ("steps", claims),
     "light": ("light", light),
     "int8": ("int8", int8),
+    "outliers": ("outliers", outliers),
     "ways": ("ways", ways),
 }
 

@@ -38,7 +38,7 @@ def test_tables_are_put_between_their_marks(tmp_path: Path, monkeypatch: pytest.
     assert "| vega | 2× | 1.00× | 1.00× | 1.00× | 1.00× |" in text
     assert "| linear layers | 30 ms | 75 % | 90 ms | 3.00× |" in text
     assert "| all | 40 ms | 100 % | 100 ms | 2.50× |" in text
-    assert text.count("old") == 4, "tables without results stay as they are"
+    assert text.count("old") == 5, "tables without results stay as they are"
 
 
 def test_time_is_added_up_by_kind_of_layer() -> None:
@@ -81,6 +81,11 @@ def test_schemes_stand_beside_each_other_by_their_noise() -> None:
         "int8": "**35.4**", "worst quarter": "29.9", "PSNR": "41.0 dB", "CLIP score lost": "0.21 %",
         "CLIP similarity": "1.0000", "MACs in INT8": "91 %",
     }  # fmt: skip
+
+
+def test_outliers_stand_beside_weights_alone() -> None:
+    found = {"mini-vega": {"weights": 35.61, "plain": 9.2, "search": 34.48}}
+    assert page.outliers(found)[1:] == [["mini-vega", "35.6", "9.2", "34.5"]]
 
 
 def test_ways_are_compared_with_the_first_one() -> None:

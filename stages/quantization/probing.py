@@ -29,7 +29,7 @@ WORK = 2e9  # multiply-accumulates of one evaluation that are cheap anywhere: sm
 MOST_POINTS = 48
 WIDE = 32  # side of larger crops
 MOST_WORK = 2e13  # multiply-accumulates of all of those
-MOST_CROPS = 160
+MOST_SAMPLES = 160
 BATCH = 8
 
 
@@ -85,21 +85,30 @@ def points(samples: Iterable[dict[str, np.ndarray]], macs: int) -> dict[str, np.
 
 
 def batches(samples: Iterable[dict[str, np.ndarray]], macs: int) -> list[dict[str, np.ndarray]]:
-    """Larger crops, in batches, for what is asked once."""
-    count = how_many(macs * _share(next(iter(samples)), WIDE), MOST_WORK, POINTS, MOST_CROPS)
+    """Larger crops, of conditional and unconditional rows alike, in batches, for what is asked once."""
+    first = next(iter(samples))
+    rows = len(first["sample"])
+    count = how_many(rows * macs * _share(first, WIDE), MOST_WORK, POINTS, MOST_SAMPLES)
     found: list[list[dict[str, np.ndarray]]] = []
-    for crop in _crops(samples, count, WIDE):
+    for crop in _crops(samples, count, WIDE, rows):
         if not found or len(found[-1]) == BATCH or found[-1][0]["sample"].shape != crop["sample"].shape:
             found.append([])
         found[-1].append(crop)
     return [_joined(crops) for crops in found]
 
 
-def _crops(samples: Iterable[dict[str, np.ndarray]], count: int, side: int) -> list[dict[str, np.ndarray]]:
-    """Conditional and unconditional rows take turns, crops are the middle. Samples are gone through twice."""
+def _crops(
+    samples: Iterable[dict[str, np.ndarray]], count: int, side: int, rows: int = 1
+) -> list[dict[str, np.ndarray]]:
+    """The middle of `count` samples. Of conditional and unconditional rows so many; if not all, they take turns."""
     timesteps = [float(np.ravel(sample["timestep"])[0]) for sample in samples]
     chosen = set(_stratified(timesteps, count))
-    return [_crop(sample, number, side) for number, sample in enumerate(samples) if number in chosen]
+    return [
+        _crop(sample, number + row, side)
+        for number, sample in enumerate(samples)
+        if number in chosen
+        for row in range(rows)
+    ]
 
 
 def _joined(crops: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -134,9 +143,9 @@ def _stratified(timesteps: list[float], count: int) -> list[int]:
     return sorted(chosen)
 
 
-def _crop(sample: dict[str, np.ndarray], number: int, side: int) -> dict[str, np.ndarray]:
+def _crop(sample: dict[str, np.ndarray], row: int, side: int) -> dict[str, np.ndarray]:
     latent = sample["sample"]
-    line = number % len(latent)
+    line = row % len(latent)
     top, left = (max(0, (whole - side) // 2) for whole in latent.shape[2:])
     cut = {name: value[line : line + 1] for name, value in sample.items() if value.ndim}
     cut["sample"] = latent[line : line + 1, :, top : top + side, left : left + side]

@@ -81,3 +81,19 @@ def test_small_models_are_asked_at_more_points() -> None:
     limits = probing.WORK, probing.POINTS, probing.MOST_POINTS
     assert probing.how_many(1e12, *limits) == probing.POINTS
     assert probing.how_many(1, *limits) == probing.MOST_POINTS
+
+
+def test_batches_hold_every_row_of_a_sample_and_one_size_each() -> None:
+    samples = [
+        {
+            "sample": np.full((2, 4, side, side), number, np.float32) + np.array([0, 0.5]).reshape(2, 1, 1, 1),
+            "timestep": np.float32(100 * number),
+            "text_embeds": np.zeros((2, 3), np.float32),
+        }
+        for number, side in enumerate([64, 64, 64, 64, 64, 16, 16])
+    ]
+    found = probing.batches(samples, 1)
+    assert [batch["sample"].shape for batch in found] == [(8, 4, 32, 32), (2, 4, 32, 32), (4, 4, 16, 16)]
+    values = np.concatenate([batch["sample"][:, 0, 0, 0] for batch in found])
+    assert sorted(values.tolist()) == [number + half for number in range(7) for half in (0, 0.5)]
+    assert found[0]["timestep"].tolist() == [0, 0, 100, 100, 200, 200, 300, 300]
