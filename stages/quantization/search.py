@@ -42,7 +42,7 @@ WORTH_NARROW = 0.5  # and a narrower range, in no quarter of the schedule above 
 WORTH_DYNAMIC = 0.5  # of any other's: to find a scale costs two passes over its tensor
 OVERHEAD = 5e-4  # of all work: what a float layer costs beside its own
 TWICE_COSTS = 1 / 3  # of a float layer: one INT8 layer more, where float takes four times as long, three more
-LARGE = 1e6  # multiply-accumulates above which a layer is computed twice: below, overhead decides, and float has less
+LARGE = 2.5e5  # multiply-accumulates above which a layer is computed twice: below, overhead decides, and float has less
 FINDING = 0.6  # share of the time after which no more noisy units are looked for
 ROUNDS = 3  # choices that are measured, each asked for more where the last one stayed below what was asked
 

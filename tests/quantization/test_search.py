@@ -28,7 +28,7 @@ NOISE = {  # of each unit's ways, in relation to the signal, the same in both qu
     "c": {"int8": 2e-4, "clipped": 1.9e-4},
     "d": {"int8": 1e-8},
 }
-MACS = {"a": 400_000, "b": 1_600_000, "c": 4_000_000, "d": 4_000_000}
+MACS = {"a": 200_000, "b": 800_000, "c": 2_000_000, "d": 2_000_000}
 
 
 class FakeProbe:
@@ -48,7 +48,7 @@ class FakeProbe:
 def subject() -> search.Subject:
     ways = [{way: np.array([place + 1.0]) for place, way in enumerate(ways)} for ways in NOISE.values()]
     units = [Unit((f"q{name}",), (name,), MACS[name], "MatMul") for name in NOISE]
-    return search.Subject(units, ways, {}, 100_000_000)
+    return search.Subject(units, ways, {}, 50_000_000)
 
 
 def settings(min_sqnr_db: float = 36, max_float_share: float = 0.05, minutes: float = 1) -> SimpleNamespace:
