@@ -8,6 +8,7 @@ Source of the arithmetic: OpenVINO's specification of FakeQuantize.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ SIDE = 16  # latent positions, a side, of a crop that noise is measured on: a si
 POINTS = 8  # crops in all, at least
 WORK = 2e9  # multiply-accumulates of one evaluation that are cheap anywhere: small models are asked at more points
 MOST_POINTS = 48
+UNSEEN = 0.25  # share of the samples, the last ones
 WIDE = 32  # side of larger crops
 MOST_WORK = 2e13  # multiply-accumulates of all of those
 MOST_SAMPLES = 160
@@ -68,17 +70,27 @@ def noise_to_signal(reference: np.ndarray, found: np.ndarray, quarters: np.ndarr
 
 
 def row(low: float, high: float, *, smooth: bool = False, dynamic: bool = False) -> np.ndarray:
-    """A unit's row: quantized from `low` to `high`, of what is left after scaling by channel where `smooth`; where it
-    is `dynamic` the range is each token's or picture's own. Of several quantizers each has its own range instead."""
+    """A unit's row: quantized from `low` to `high`, of what is left after scaling by channel where `smooth`.
+
+    Where it is `dynamic` each token or picture fills a range of that shape; of several quantizers each has its own.
+    """
     low, high = units.through_zero(low, high)
     return np.array([low, (high - low) / (units.LEVELS - 1), 1, smooth, dynamic], np.float32)
 
 
+def seen(samples: Iterable[dict[str, np.ndarray]]) -> int:
+    """How many of the samples ranges are to be judged by: the rest, of other prompts, shows what they cut off."""
+    count = sum(1 for _ in samples)
+    return max(1, count - math.ceil(UNSEEN * count)) if count > 1 else 0
+
+
 def points(samples: Iterable[dict[str, np.ndarray]], macs: int) -> dict[str, np.ndarray]:
-    """One batch of crops, as many from each quarter of the schedule, its ends among them; `macs`: of a whole sample's
-    forward."""
-    count = how_many(macs * _share(next(iter(samples)), SIDE), WORK, POINTS, MOST_POINTS)
-    crops = _crops(samples, count, SIDE)
+    """One batch of crops of samples behind those that are `seen`, as many from each quarter of the schedule, its ends
+    among them; `macs`: of a whole sample's forward."""
+    first = next(iter(samples))
+    count = how_many(macs * _share(first, SIDE), WORK, POINTS, MOST_POINTS)
+    known, every = seen(samples), sum(1 for _ in samples)
+    crops = _crops(samples, count, SIDE, 1 if every - known >= count else len(first["sample"]), known)
     shapes = Counter(crop["sample"].shape for crop in crops)
     usual = shapes.most_common(1)[0][0]  # other sizes of calibration cannot stand in one batch
     return _joined([crop for crop in crops if crop["sample"].shape == usual])
@@ -98,11 +110,12 @@ def batches(samples: Iterable[dict[str, np.ndarray]], macs: int) -> list[dict[st
 
 
 def _crops(
-    samples: Iterable[dict[str, np.ndarray]], count: int, side: int, rows: int = 1
+    samples: Iterable[dict[str, np.ndarray]], count: int, side: int, rows: int = 1, first: int = 0
 ) -> list[dict[str, np.ndarray]]:
-    """The middle of `count` samples. Of conditional and unconditional rows so many; if not all, they take turns."""
-    timesteps = [float(np.ravel(sample["timestep"])[0]) for sample in samples]
-    chosen = set(_stratified(timesteps, count))
+    """The middle of `count` samples from the `first` one on. Of conditional and unconditional rows so many; if not all,
+    they take turns."""
+    timesteps = [float(np.ravel(sample["timestep"])[0]) for sample in samples][first:]
+    chosen = {first + place for place in _stratified(timesteps, count)}
     return [
         _crop(sample, number + row, side)
         for number, sample in enumerate(samples)
@@ -192,11 +205,11 @@ def _arithmetic(x: ov.Output, unit: Unit, values: list[Any], scale: np.ndarray |
         beyond = ops.constant(units.along(scale - 1, unit.axis, x.get_partial_shape().rank.get_length()))
         factor = ops.add(one, ops.multiply(smooth, beyond))
         inner = ops.divide(x, factor).output(0)
-    if unit.direct:  # the switch picks between the range given and each token's own
-        greatest = units.greatest_of(inner, unit, unit.axis)
-        own, static = ops.divide(greatest, ops.constant(np.float32(127))), ops.subtract(one, dynamic)
-        step = ops.add(ops.multiply(step, static), ops.multiply(dynamic, own))
-        low = ops.subtract(ops.multiply(low, static), ops.multiply(dynamic, greatest))
+    if unit.direct:  # the switch picks between the range given and one of its shape that each token or picture fills
+        high = ops.add(low, ops.multiply(step, ops.constant(np.float32(units.LEVELS - 1))))
+        gain = units.gain(inner, low, high, unit, unit.axis)
+        gain = ops.add(ops.subtract(one, dynamic), ops.multiply(dynamic, gain))
+        low, step = ops.multiply(low, gain), ops.multiply(step, gain)
     result = _rounded(inner, low, step)
     result = result if factor is None else ops.multiply(result, factor)
     return ops.add(x, ops.multiply(on, ops.subtract(result, x)))

@@ -118,7 +118,8 @@ def _searched(quantized: Path, source: Path, settings: Search, samples: Samples,
     if not file.is_file():
         macs = _macs(source, samples)
         points = probing.points(samples, sum(macs.values()))
-        found = apart.run("searching", search.search, quantized, source, kept, settings, points, macs)
+        seen = probing.seen(samples)
+        found = apart.run("searching", search.search, quantized, source, kept, settings, points, seen, macs)
         placing.write_text(file, json.dumps(found))
     return json.loads(file.read_text(encoding="utf-8"))
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 STATIC, CLIPPED, MEAN, SMOOTH, DYNAMIC = "int8", "clipped", "mean", "smooth", "dynamic"
 TWICE, FLOAT = "twice", "float"  # as good as no noise at all, for some of the work that is allowed for it
 CLIP = 0.8  # of the widest range
+MARGIN = 1.1  # beyond what each channel was seen to reach: prompts that were not seen reach further
+EVEN = 0.75  # of the way to channels that all fill the range: all the way every one of them would be cut off
 SPLITS = np.linspace(0, 1, 65)  # tried: the part of a range that lies below zero
 QUIET = 0.3  # share of the allowed noise that is not looked into
 SMALL = 0.2  # of a group's noise: below, the rest of it is not known well by taking away
@@ -106,16 +108,23 @@ class Subject:
 
 
 def search(
-    quantized: Path, original: Path, kept: Path, settings: Search, points: dict[str, np.ndarray], macs: dict[str, int]
+    quantized: Path,
+    original: Path,
+    kept: Path,
+    settings: Search,
+    points: dict[str, np.ndarray],
+    seen: int,
+    macs: dict[str, int],
 ) -> dict[str, Any]:
     """The table of choices for the IR `quantized`; `kept`: the folder with the ranges, where answers are kept too.
 
-    `points`: a batch of UNet inputs; `macs`: multiply-accumulates by layer of a whole forward.
+    `points`: a batch of UNet inputs; `seen`: how many samples' ranges are judged by them; `macs`: multiply-accumulates
+    by layer of a whole forward.
     """
     from tqdm import tqdm
 
     model, before = runtime.read(quantized), runtime.read(original)
-    subject = describe(model, before, statistics.channels(kept / statistics.RANGES), macs)
+    subject = describe(model, before, statistics.channels(kept / statistics.RANGES, seen), macs)
     statistics.restore_convolutions(model, before)
     probe = probing.Probe(model, subject.units, subject.scales, points)
     with tqdm(desc="search", unit="question", disable=None, leave=False) as bar:
@@ -252,25 +261,28 @@ def ways_of(
     """A row for each way to quantize a unit, and its scales by channel where it can have them."""
     quantizer = nodes[unit.quantizers[0]]
     low, high = units.range_of(quantizer)
+    seen = channels.get(quantizer.input_value(0).get_node().get_friendly_name())
+    if seen is not None:
+        low, high = float(seen.low.min()), float(seen.high.max())
     rows, scale = {STATIC: probing.row(low, high)}, None
     if len(unit.quantizers) > 1:
         return rows, scale
     rows[CLIPPED] = probing.row(CLIP * low, CLIP * high)
-    seen = channels.get(quantizer.input_value(0).get_node().get_friendly_name())
     if seen is not None:
         rows[MEAN] = probing.row(seen.mean_low, seen.mean_high)
     if seen is not None and unit.direct and all(name in floats for name in unit.layers):
         scale = smoothing(seen, [units.weights_of(floats[name]) for name in unit.layers])
-        rows[SMOOTH] = probing.row(float((seen.low / scale).min()), float((seen.high / scale).max()), smooth=True)
+        low, high = float((seen.low / scale).min()), float((seen.high / scale).max())
+        rows[SMOOTH] = probing.row(MARGIN * low, MARGIN * high, smooth=True)
     if unit.direct:
-        rows[DYNAMIC] = probing.row(-1, 1, dynamic=True, smooth=scale is not None)
+        rows[DYNAMIC] = probing.row(low, high, dynamic=True, smooth=scale is not None)
     return rows, scale
 
 
 def smoothing(seen: statistics.Channels, weights: list[np.ndarray]) -> np.ndarray:
-    """A scale for each input channel, with which it fills the layer's range to one of its ends.
+    """A scale for each input channel, with which it nearly fills the layer's range to one of its ends.
 
-    SmoothQuant's equation 4 (Xiao et al., ICML 2023) with all of the outliers moved into the weights, which INT8 holds
+    SmoothQuant's equation 4 (Xiao et al., ICML 2023) with most of the outliers moved into the weights, which INT8 holds
     better, and for a range that is not symmetric: how much of it lies below zero is what makes the least noise, the sum
     over channels of squared weights times squared scales.
     """
@@ -283,7 +295,7 @@ def smoothing(seen: statistics.Channels, weights: list[np.ndarray]) -> np.ndarra
     scale = scales[np.argmin(noise)]
     used = scale > 0
     scale[~used] = 1.0
-    scale[used] /= np.exp(np.log(scale[used]).mean()) if used.any() else 1.0
+    scale[used] = (scale[used] / np.exp(np.log(scale[used]).mean())) ** EVEN if used.any() else 1.0
     return scale.astype(np.float16).clip(1e-3, 1e3).astype(np.float32)
 
 
@@ -345,15 +357,15 @@ def apply(
         if way in (SMOOTH, DYNAMIC) and scale is not None:
             units.smooth(nodes, unit, scale, floats)
             scales |= dict.fromkeys(unit.layers, scale)
+        if way in rows and way != STATIC:
+            low, step = (float(value) for value in rows[way][:2])
+            units.set_range(nodes, unit, low, low + step * (units.LEVELS - 1))
         if way in (TWICE, DYNAMIC):
             units.follow(nodes, unit)
         if way == TWICE:
             units.twice(nodes, unit)
         elif way == DYNAMIC:
             units.dynamic(nodes, unit)
-        elif way in rows and way != STATIC:
-            low, step = (float(value) for value in rows[way][:2])
-            units.set_range(nodes, unit, low, low + step * (units.LEVELS - 1))
     model.validate_nodes_and_infer_types()
     return scales
 

@@ -130,10 +130,11 @@ def with_channels(model: ov.Model) -> list[ov.Node]:
     return results
 
 
-def channels(kept: Path) -> dict[str, Channels]:
-    """What samples left in `kept` (the folder that was given to `lean`), by the name of the tapped operation."""
+def channels(kept: Path, count: int | None = None) -> dict[str, Channels]:
+    """What all samples, or the first `count` of them, left in `kept` (the folder that was given to `lean`), by the name
+    of the tapped operation."""
     found: dict[str, list[Outputs]] = {}
-    for path in sorted((kept / "pass-0").glob("*.safetensors")):
+    for path in sorted((kept / "pass-0").glob("*.safetensors"))[:count]:
         for key, value in read(path).items():
             if key.startswith(f"{OWN}/"):
                 _, kind, name = key.split("/", 2)

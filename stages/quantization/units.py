@@ -21,8 +21,7 @@ MOVERS = ("Transpose", "Reshape", "Interpolate", "Concat")  # they move what is 
 LAYERS = ("MatMul", "Convolution", "ScaledDotProductAttention")
 LEVELS = 256
 LOWEST = 128  # of the integers of weights: -128 to 127
-OWN_LEVELS = 255  # -127 ... 127: symmetric, as a scale found at run time asks for
-TINY = 1e-6  # the least of such scales: a token of all zeros stays zeros
+TINY = 1e-6  # the least end of a range, and the least gain: a token of all zeros stays zeros
 
 
 @dataclass(frozen=True)
@@ -162,37 +161,40 @@ def twice(nodes: dict[str, ov.Node], unit: Unit) -> None:
 
 
 def dynamic(nodes: dict[str, ov.Node], unit: Unit) -> None:
-    """A scale that is found while the model runs, the greatest absolute value of each token, of each position of a 1x1
-    convolution, of each picture for a larger one; products are scaled back.
+    """The range times a gain that is found while the model runs, so that each token fills it, each position of a 1x1
+    convolution, each picture before a larger one: nothing is cut off. Products are scaled back.
 
     The quantizer must stand right before its layers. Source: LLM.int8() (Dettmers et al., NeurIPS 2022), vector-wise
-    quantization of the left operand.
+    quantization of the left operand; the range keeps its shape, as behind a SiLU one half of it would be empty.
     """
     from openvino import opset13 as ops
 
     quantizer = nodes[unit.quantizers[0]]
     source, axis = quantizer.input_value(0), 1 if unit.direct == "Convolution" else -1
-    greatest = greatest_of(source, unit, axis)
-    greatest.set_friendly_name(f"{unit.quantizers[0]}/greatest")
-    ends = [ops.constant(np.float32(value)) for value in (-1, 1, -1, 1)]
-    whole = ops.fake_quantize(ops.divide(source, greatest), *ends, OWN_LEVELS, name=f"{unit.quantizers[0]}/dynamic")
+    low, high = through_zero(*range_of(quantizer))
+    gained = gain(source, ops.constant(np.float32(low)), ops.constant(np.float32(high)), unit, axis)
+    gained.set_friendly_name(f"{unit.quantizers[0]}/gain")
+    ends = [ops.constant(np.float32(value)) for value in (low, high, low, high)]
+    whole = ops.fake_quantize(ops.divide(source, gained), *ends, LEVELS, name=f"{unit.quantizers[0]}/dynamic")
     for name in unit.layers:
         layer = nodes[name]
         targets = list(layer.output(0).get_target_inputs())
         layer.input(0).replace_source_output(whole.output(0))
-        scaled = ops.multiply(layer.output(0), greatest, name=f"{name}/dynamic")
+        scaled = ops.multiply(layer.output(0), gained, name=f"{name}/dynamic")
         for target in targets:
             target.replace_source_output(scaled.output(0))
 
 
-def greatest_of(value: ov.Output, unit: Unit, axis: int) -> ov.Node:
-    """The greatest absolute value over what one scale is for; `axis`: that of channels."""
+def gain(value: ov.Output, low: ov.Node, high: ov.Node, unit: Unit, axis: int) -> ov.Node:
+    """What the range from `low` (not above zero) to `high` must be multiplied by to hold just all that one scale is
+    for; `axis`: that of channels."""
     from openvino import opset13 as ops
 
     axes = [axis] if unit.pointwise else list(range(1, value.get_partial_shape().rank.get_length()))
-    return ops.maximum(
-        ops.reduce_max(ops.abs(value), ops.constant(np.array(axes)), True), ops.constant(np.float32(TINY))
-    )
+    over = ops.divide(ops.relu(value), ops.maximum(high, ops.constant(np.float32(TINY))))
+    under = ops.divide(ops.relu(ops.negative(value)), ops.maximum(ops.negative(low), ops.constant(np.float32(TINY))))
+    greatest = ops.reduce_max(ops.maximum(over, under), ops.constant(np.array(axes)), True)
+    return ops.maximum(greatest, ops.constant(np.float32(TINY)))
 
 
 def through_zero(low: float, high: float) -> tuple[float, float]:

@@ -68,13 +68,24 @@ def test_points_are_of_every_quarter_ends_included_and_rows_take_turns() -> None
             "timestep": np.float32(time),
             "text_embeds": np.zeros((2, 3), np.float32),
         }
-        for number, time in enumerate([999, 1, 500, 260, 740, 20, 240, 760])
+        for number, time in enumerate([*[333] * 24, 999, 1, 500, 260, 740, 20, 240, 760])
     ]
     found = probing.points(samples, 10**15)
     assert sorted(found["timestep"].tolist()) == [1, 240, 260, 500, 740, 760, 999], "two of each, as far as there are"
     assert found["sample"].shape[1:] == (4, probing.SIDE, probing.SIDE)
     halves = found["sample"][:, 0, 0, 0] % 1
     assert set(halves.tolist()) == {0.0, 0.5}
+
+
+def test_what_ranges_are_judged_by_is_of_prompts_that_they_have_not_seen() -> None:
+    samples = [
+        {"sample": np.full((2, 4, 8, 8), number, np.float32), "timestep": np.float32(10 * number)}
+        for number in range(8)
+    ]
+    assert probing.seen(samples) == 6
+    found = probing.points(samples, 10**15)
+    assert found["sample"][:, 0, 0, 0].tolist() == [6, 6, 7, 7], "few of them: both rows of each"
+    assert (probing.seen(samples[:1]), probing.seen(samples[:2])) == (0, 1)
 
 
 def test_small_models_are_asked_at_more_points() -> None:

@@ -118,7 +118,8 @@ def test_a_narrower_range_must_be_better_in_every_quarter() -> None:
     assert search.best({"int8": plain, "smooth": np.array([1.0, 1.0]), "dynamic": np.array([0.6, 0.6])}) == "smooth"
 
 
-def test_with_its_scale_every_channel_reaches_an_end_of_the_range() -> None:
+def test_with_its_scale_every_channel_reaches_an_end_of_the_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "EVEN", 1.0)
     low, high = np.array([-16.0, -0.25, 0.0, 0.0]), np.array([4.0, 1.0, 0.0, 0.5])
     seen = search.statistics.Channels(low, high, -1.0, 1.0)
     scale = search.smoothing(seen, [np.array([[1.0, 1.0, 5.0, 1.0], [-1.0, 0.5, 5.0, 1.0]])])
@@ -146,7 +147,7 @@ def test_a_range_on_one_side_of_zero_has_scales_too(sign: int) -> None:
     ends = np.array([sign * 4.0, sign * 1.0])
     seen = search.statistics.Channels(np.minimum(ends, 0), np.maximum(ends, 0), 0.0, 0.0)
     scale = search.smoothing(seen, [np.array([[1.0, 0.0]])])
-    assert scale[0] / scale[1] == pytest.approx(4, rel=1e-3)
+    assert scale[0] / scale[1] == pytest.approx(4**search.EVEN, rel=1e-3)
 
 
 # On a real graph: the tiny UNet that other tests draw with, with outliers.

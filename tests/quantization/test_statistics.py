@@ -120,3 +120,12 @@ def test_samples_of_another_shape_are_collected_too(tmp_path: Path) -> None:
         op for op in runtime.read(tmp_path / "out/m.xml").get_ops() if op.get_type_name() == "FakeQuantize"
     )
     assert float(quantizer.input_value(2).get_node().data.ravel()[0]) == pytest.approx((1 + 5) / 2, rel=0.01)
+
+
+def test_extremes_are_of_the_first_samples_where_so_many_are_asked_for(tmp_path: Path) -> None:
+    for number, value in enumerate((1.0, 3.0, 9.0)):
+        ends = {f"channels/{kind}/tap": sign * np.array([value, 1.0]) for kind, sign in (("min", -1), ("max", 1))}
+        statistics.write(tmp_path / f"pass-0/{number:05d}.safetensors", ends)
+    assert statistics.channels(tmp_path)["tap"].high.tolist() == [9, 1]
+    assert statistics.channels(tmp_path, 2)["tap"].high.tolist() == [3, 1]
+    assert statistics.channels(tmp_path, 2)["tap"].mean_low == -2

@@ -156,17 +156,24 @@ def test_scaling_by_one_writes_the_weights_that_nncf_does(tmp_path) -> None:
     assert checked
 
 
+def filled(x: np.ndarray, low: float, high: float, axes) -> tuple[np.ndarray, np.ndarray]:
+    """x in relation to a gain with which it fills the range, quantized; and the gain."""
+    low, high = units.through_zero(low, high)
+    gain = np.maximum(np.maximum(x / high, x / low).max(axes, keepdims=True), units.TINY)
+    step = (high - low) / 255
+    return np.round((x / gain - low) / step) * step + low, gain
+
+
 def test_every_token_is_quantized_by_its_own_scale() -> None:
     x = RANDOM.standard_normal((2, 3, WIDTH)).astype(np.float32)
     x[:, 0] *= 800
     x[1, 2] = 0
     model = linear(True)
     units.dynamic(units.named(model), found(model)[0])
-    greatest = np.maximum(np.abs(x).max(-1, keepdims=True), units.TINY)
-    quantized = np.round(x / greatest * 127) / 127
+    quantized, gain = filled(x, -4.0, 4.0, -1)
     step = np.abs(WEIGHTS).max(1, keepdims=True) / 127
     weights = np.round(WEIGHTS / step) * step
-    expected = np.maximum(quantized @ weights.T, 0) * greatest
+    expected = np.maximum(quantized @ weights.T, 0) * gain
     np.testing.assert_allclose(run(model, x), np.concatenate([expected] * 2, -1), rtol=2e-3, atol=2e-3)
 
 
@@ -180,10 +187,10 @@ def test_every_picture_is_quantized_by_its_own_scale_for_a_convolution() -> None
     data = RANDOM.standard_normal((3, 4, 6, 6)).astype(np.float32) * np.array([1, 500, 0], np.float32).reshape(
         3, 1, 1, 1
     )
-    greatest = np.maximum(np.abs(data).max((1, 2, 3), keepdims=True), units.TINY)
+    quantized, gain = filled(data, -1.0, 1.0, (1, 2, 3))
     y = ops.parameter([-1, 4, 6, 6], np.float32, name="y")
     plain = ov.Model([ops.convolution(y, ops.constant(weights), *how)], [y])
-    expected = run(plain, (np.round(data / greatest * 127) / 127).astype(np.float32)) * greatest
+    expected = run(plain, quantized.astype(np.float32)) * gain
     np.testing.assert_allclose(run(model, data), expected, rtol=2e-3, atol=2e-3)
 
 
