@@ -97,27 +97,31 @@ def follow(nodes: dict[str, ov.Node], unit: Unit) -> None:
     """Let a quantizer stand right before its layers, behind what moves its values: the same function."""
     if not unit.path:
         return
-    quantizer, first, last = nodes[unit.quantizers[0]], nodes[unit.path[0]], nodes[unit.path[-1]]
+    quantizer, last = nodes[unit.quantizers[0]], nodes[unit.path[-1]]
     targets = [port for port in last.output(0).get_target_inputs() if port.get_node().get_type_name() != "ShapeOf"]
     for port in list(quantizer.output(0).get_target_inputs()):
         port.replace_source_output(quantizer.input_value(0))
-    assert first.input_value(0) == quantizer.input_value(0)
     quantizer.input(0).replace_source_output(last.output(0))
     for target in targets:
         target.replace_source_output(quantizer.output(0))
 
 
 def once(model: ov.Model) -> None:
-    """Quantize no value a second time on its way to a layer: NNCF does before and after an enlargement."""
+    """Quantize no value a second time on its way to a layer, as NNCF does before and behind an enlargement: behind it
+    alone, as OpenVINO runs a convolution in float that follows an enlargement of what is quantized."""
     for node in model.get_ordered_ops():
-        if node.get_type_name() != "FakeQuantize" or not _moves(node.input_value(0).get_node()):
-            continue
-        before = node.input_value(0).get_node()
-        while _moves(before):
-            before = before.input_value(0).get_node()
-        if before.get_type_name() == "FakeQuantize":
-            for target in list(node.output(0).get_target_inputs()):
-                target.replace_source_output(node.input_value(0))
+        path = [node]
+        while path[-1].get_type_name() == "FakeQuantize" and len(path) == 1 or _moves(path[-1]):
+            path.append(path[-1].input_value(0).get_node())
+        before = path[-1]
+        readers = [reader.get_friendly_name() for reader in _readers(before)]
+        if (
+            len(path) > 2
+            and before.get_type_name() == "FakeQuantize"
+            and readers == [path[-2].get_friendly_name()]  # nodes themselves compare as an operation
+        ):
+            for target in list(before.output(0).get_target_inputs()):
+                target.replace_source_output(before.input_value(0))
 
 
 def smooth(nodes: dict[str, ov.Node], unit: Unit, scale: np.ndarray, original: dict[str, ov.Node]) -> None:

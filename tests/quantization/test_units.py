@@ -70,13 +70,23 @@ def test_quantizers_on_the_way_to_one_layer_are_a_unit() -> None:
     assert alone == units.Unit(("alone",), ("convolution",), 6, "Convolution", (), 1, True)
 
 
-def test_what_is_quantized_before_an_enlargement_is_not_again_behind_it() -> None:
+def test_what_is_quantized_before_an_enlargement_and_behind_it_is_so_only_behind() -> None:
     model, data = upsampled(), RANDOM.standard_normal((1, 4, 4, 4)).astype(np.float32)
     expected = run(model, data)
     units.once(model)
     unit, _ = found(model)
-    assert unit == units.Unit(("before",), ("up",), 5, "Convolution", unit.path, 1, True) and len(unit.path) == 1
+    assert unit == units.Unit(("after",), ("up",), 5, "Convolution", (), 1, True)
     np.testing.assert_allclose(run(model, data), expected, atol=1e-6)
+    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    kinds = [node.get_rt_info()["layerType"].astype(str) for node in compiled.get_runtime_model().get_ops()]
+    assert kinds.count("FakeQuantize") <= 2
+
+
+def test_what_others_take_quantized_stays_so_for_them() -> None:
+    model = upsampled()
+    model.add_outputs([units.named(model)["before"].output(0)])
+    units.once(model)
+    assert len([node for node in model.get_ordered_ops() if node.get_type_name() == "FakeQuantize"]) == 3
 
 
 def moved() -> ov.Model:
