@@ -110,18 +110,14 @@ def once(model: ov.Model) -> None:
     """Quantize no value a second time on its way to a layer, as NNCF does before and behind an enlargement: behind it
     alone, as OpenVINO runs a convolution in float that follows an enlargement of what is quantized."""
     for node in model.get_ordered_ops():
-        path = [node]
-        while path[-1].get_type_name() == "FakeQuantize" and len(path) == 1 or _moves(path[-1]):
-            path.append(path[-1].input_value(0).get_node())
-        before = path[-1]
-        readers = [reader.get_friendly_name() for reader in _readers(before)]
-        if (
-            len(path) > 2
-            and before.get_type_name() == "FakeQuantize"
-            and readers == [path[-2].get_friendly_name()]  # nodes themselves compare as an operation
-        ):
-            for target in list(before.output(0).get_target_inputs()):
-                target.replace_source_output(before.input_value(0))
+        if node.get_type_name() != "FakeQuantize":
+            continue
+        before, reader = node.input_value(0).get_node(), node
+        while _moves(before):
+            before, reader = before.input_value(0).get_node(), before
+        alone = [one.get_friendly_name() for one in _readers(before)] == [reader.get_friendly_name()]
+        if reader is not node and before.get_type_name() == "FakeQuantize" and alone:
+            reader.input(0).replace_source_output(before.input_value(0))
 
 
 def smooth(nodes: dict[str, ov.Node], unit: Unit, scale: np.ndarray, original: dict[str, ov.Node]) -> None:

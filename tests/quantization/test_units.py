@@ -82,6 +82,12 @@ def test_what_is_quantized_before_an_enlargement_and_behind_it_is_so_only_behind
     assert kinds.count("FakeQuantize") <= 2
 
 
+def test_what_is_quantized_before_it_is_moved_alone_stays_so() -> None:
+    model = moved()
+    units.once(model)
+    assert "FakeQuantize" in {node.get_type_name() for node in model.get_ordered_ops()}
+
+
 def test_what_others_take_quantized_stays_so_for_them() -> None:
     model = upsampled()
     model.add_outputs([units.named(model)["before"].output(0)])
