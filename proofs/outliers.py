@@ -23,24 +23,23 @@ from openvino import opset13 as ops
 
 from stages.calibration import shards
 from stages.files import layout, manifest, placing
-from stages.ir import runtime
+from stages.ir import anatomy, runtime
 from stages.measurement import fidelity
-from stages.quantization import schemes
-from stages.settings import composing
+from stages.quantization import schemes, units
+from stages.settings import composing, config
 
 RESULTS = Path("proofs/results/outliers.json")
 SCHEMES = {"weights": "int8-weights", "plain": "int8-quick", "search": "int8"}
 HELD_OUT = 0.25  # share of the recorded inputs
-EXACT = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
 CHANNELS, LOUD = 0.05, 32.0  # share of the channels, and how many times as loud they get
 BEGIN = 64.0  # times the first token's
 
 
 def measure(model: str) -> dict[str, float]:
     """SQNR in dB by scheme, of a rewritten miniature."""
-    folder = layout.calibration(model)
-    count = manifest.read(folder, rerun=f"calibrate@{model}")["facts"]["samples"]
-    samples = [given(sample) for sample in shards.load_samples(folder, count)]
+    recorded = layout.calibration(model)
+    count = manifest.read(recorded, rerun=f"calibrate@{model}")["facts"]["samples"]
+    samples = [given(sample) for sample in shards.load_samples(recorded, count)]
     known = samples[: round((1 - HELD_OUT) * len(samples))]
     unseen = samples[len(known) :]
     with tempfile.TemporaryDirectory(dir="artifacts", prefix=".outliers.partial-") as scratch:
@@ -58,14 +57,14 @@ def measure(model: str) -> dict[str, float]:
 
 def predictions(xml: Path, samples: list[dict[str, np.ndarray]]) -> list[np.ndarray]:
     """Of the noise, floats in float32."""
-    compiled = ov.Core().compile_model(xml, "CPU", EXACT)
+    compiled = ov.Core().compile_model(xml, "CPU", runtime.EXACT)
     return [np.array(compiled(sample, share_inputs=False)[0]) for sample in samples]
 
 
 def give(source: Path, target: Path) -> None:
     """Write the UNet `source` (.xml) rewritten as `target`; its inputs become those of `given`."""
     model = runtime.read(source)
-    nodes = {node.get_friendly_name(): node for node in model.get_ops()}
+    nodes = units.named(model)
     random = np.random.default_rng(0)
     for name, layer in nodes.items():
         if found := re.fullmatch(r"(.*\.ff\.net\.)2(/.*MatMul)", name):
@@ -106,8 +105,7 @@ def _louder(nodes: dict[str, ov.Node], before: str, after: ov.Node, random: np.r
 
 def _scale(node: ov.Node, chosen: np.ndarray, factor: float, axis: int) -> None:
     """Multiply these rows, columns or entries of a constant that may stand behind a conversion."""
-    while node.get_type_name() == "Convert":
-        node = node.input_value(0).get_node()
+    node = anatomy.behind(node, ("Convert",))
     data = node.data.copy()
     index = [slice(None)] * data.ndim
     index[axis] = chosen
@@ -120,11 +118,13 @@ def _scale(node: ov.Node, chosen: np.ndarray, factor: float, axis: int) -> None:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m proofs.outliers", description="SQNR of miniatures with outliers.")
     parser.add_argument("models", nargs="+")
-    found = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    for model in parser.parse_args(argv).models:
-        found[model] = measure(model)
-        print(f"{model} with outliers: {', '.join(f'{name} {value} dB' for name, value in found[model].items())}")
-        placing.write_text(RESULTS, json.dumps(found, indent=1) + "\n")
+    models = parser.parse_args(argv).models
+    with config.main_guard():
+        found = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+        for model in models:
+            found[model] = measure(model)
+            print(f"{model} with outliers: {', '.join(f'{name} {value} dB' for name, value in found[model].items())}")
+            placing.write_text(RESULTS, json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from stages.settings.schema import Device
 
+EXACT = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}  # what errors are measured with
 Inputs = dict[str, "np.ndarray"]  # of one request to a model, by name: sample, timestep, encoder_hidden_states, ...
 
 
@@ -56,7 +57,7 @@ def device_config(device: Device, reference: bool) -> dict[str, Any]:
     if device.threads:
         config["INFERENCE_NUM_THREADS"] = device.threads
     if reference:
-        return config | {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
+        return config | EXACT
     if device.inference_precision != "default":
         config["INFERENCE_PRECISION_HINT"] = device.inference_precision
     if device.dynamic_quantization_group_size >= 0:

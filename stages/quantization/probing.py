@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stages.ir import runtime
 from stages.quantization import units
 from stages.settings.schema import quarter
 
@@ -46,8 +47,7 @@ class Probe:
         self._inputs, self.off = points, np.zeros((len(found), len(COLUMNS)), np.float32)
         self.off[:, 1] = 1
         _make_switchable(model, found, scales)
-        how = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
-        self._request = ov.Core().compile_model(model, "CPU", how).create_infer_request()
+        self._request = ov.Core().compile_model(model, "CPU", runtime.EXACT).create_infer_request()
         self._quarters = np.array([quarter(timestep) for timestep in points["timestep"]])
         self.reference = self._predict(self.off)
 
@@ -78,44 +78,47 @@ def row(low: float, high: float, *, smooth: bool = False, dynamic: bool = False)
     return np.array([low, (high - low) / (units.LEVELS - 1), 1, smooth, dynamic], np.float32)
 
 
-def seen(samples: Iterable[dict[str, np.ndarray]]) -> int:
-    """How many of the samples ranges are to be judged by: the rest, of other prompts, shows what they cut off."""
-    count = sum(1 for _ in samples)
+def seen(count: int) -> int:
+    """How many of `count` samples ranges are to be judged by: the rest, of other prompts, shows what they cut off."""
     return max(1, count - math.ceil(UNSEEN * count)) if count > 1 else 0
 
 
-def points(samples: Iterable[dict[str, np.ndarray]], macs: int) -> dict[str, np.ndarray]:
-    """One batch of crops of samples behind those that are `seen`, as many from each quarter of the schedule, its ends
-    among them; `macs`: of a whole sample's forward."""
-    first = next(iter(samples))
+def points(samples: Iterable[dict[str, np.ndarray]], macs: int) -> tuple[dict[str, np.ndarray], int]:
+    """One batch of crops, as many from each quarter of the schedule, its ends among them; and how many samples stand
+    before all that they are of, those that are `seen`. `macs`: of a whole sample's forward."""
+    first, timesteps = next(iter(samples)), _timesteps(samples)
+    known = seen(len(timesteps))
     count = how_many(macs * _share(first, SIDE), WORK, POINTS, MOST_POINTS)
-    known, every = seen(samples), sum(1 for _ in samples)
-    crops = _crops(samples, count, SIDE, 1 if every - known >= count else len(first["sample"]), known)
+    rows = 1 if len(timesteps) - known >= count else len(first["sample"])
+    chosen = {known + place for place in _stratified(timesteps[known:], count)}
+    crops = _crops(samples, chosen, SIDE, rows)
     shapes = Counter(crop["sample"].shape for crop in crops)
     usual = shapes.most_common(1)[0][0]  # other sizes of calibration cannot stand in one batch
-    return _joined([crop for crop in crops if crop["sample"].shape == usual])
+    return _joined([crop for crop in crops if crop["sample"].shape == usual]), known
 
 
 def batches(samples: Iterable[dict[str, np.ndarray]], macs: int) -> list[dict[str, np.ndarray]]:
     """Larger crops, of conditional and unconditional rows alike, in batches, for what is asked once."""
-    first = next(iter(samples))
+    first, timesteps = next(iter(samples)), _timesteps(samples)
     rows = len(first["sample"])
     count = how_many(rows * macs * _share(first, WIDE), MOST_WORK, POINTS, MOST_SAMPLES)
     found: list[list[dict[str, np.ndarray]]] = []
-    for crop in _crops(samples, count, WIDE, rows):
+    for crop in _crops(samples, set(_stratified(timesteps, count)), WIDE, rows):
         if not found or len(found[-1]) == BATCH or found[-1][0]["sample"].shape != crop["sample"].shape:
             found.append([])
         found[-1].append(crop)
     return [_joined(crops) for crops in found]
 
 
+def _timesteps(samples: Iterable[dict[str, np.ndarray]]) -> list[float]:
+    return [float(np.ravel(sample["timestep"])[0]) for sample in samples]
+
+
 def _crops(
-    samples: Iterable[dict[str, np.ndarray]], count: int, side: int, rows: int = 1, first: int = 0
+    samples: Iterable[dict[str, np.ndarray]], chosen: set[int], side: int, rows: int
 ) -> list[dict[str, np.ndarray]]:
-    """The middle of `count` samples from the `first` one on. Of conditional and unconditional rows so many; if not all,
-    they take turns."""
-    timesteps = [float(np.ravel(sample["timestep"])[0]) for sample in samples][first:]
-    chosen = {first + place for place in _stratified(timesteps, count)}
+    """The middle of the samples with these numbers. Of conditional and unconditional rows so many; if not all, they
+    take turns."""
     return [
         _crop(sample, number + row, side)
         for number, sample in enumerate(samples)

@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stages.ir import runtime
 from stages.quantization import statistics, units
 
 if TYPE_CHECKING:
     import openvino as ov
 
+    from stages.ir.runtime import Inputs
+
 BLOCK = 2880  # inputs whose errors make up for each other, at most: 320 channels of a 3 x 3 convolution
 LAZY = 128  # columns after which all that follow are corrected at once
 DAMPING = 0.003  # of the mean of the moments' diagonal: against what few samples only seem to show
 ROWS = 1024  # positions of one batch at which a layer's inputs are looked at
-GROUP_BYTES = 1 << 30  # of moments that are collected at once
+GROUP = 1 << 27  # moments that are collected at once: half a gigabyte
 GROUPS = 4  # after which all other layers stay as they are
-
-
-Inputs = dict[str, np.ndarray]
 
 
 def work_out(
@@ -77,10 +77,10 @@ def grouped(layers: list[str], nodes: dict[str, ov.Node]) -> list[list[str]]:
     groups: list[list[str]] = []
     left = 0
     for mine in by_source.values():
-        size = sum(8 * len(block) ** 2 for block in blocks(inputs_of(nodes[mine[0]])))
+        size = sum(len(block) ** 2 for block in blocks(inputs_of(nodes[mine[0]])))
         if size > left or not groups:
             groups.append([])
-            left = GROUP_BYTES
+            left = GROUP
         groups[-1] += mine
         left -= size
     return groups
@@ -103,8 +103,7 @@ def collect(model: ov.Model, group: list[str], batches: list[Inputs]) -> dict[tu
     wanted = {source(nodes[name]): nodes[name] for name in group}
     own = len(tapped.outputs)
     tapped.add_outputs([node.input_value(0) for node in wanted.values()])
-    how = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
-    request = ov.Core().compile_model(tapped, "CPU", how).create_infer_request()
+    request = ov.Core().compile_model(tapped, "CPU", runtime.EXACT).create_infer_request()
     found: dict[tuple, list] = {key: [0.0] * len(blocks(inputs_of(node))) for key, node in wanted.items()}
     for batch in batches:
         request.infer(batch)
@@ -151,9 +150,7 @@ def blocks(count: int) -> list[range]:
 
 def targets(layer: ov.Node, before: ov.Node, scale: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Float weights that the layer should have, (out, inputs), and the step of each of its rows, (out, 1)."""
-    weights = units.weights_of(before)
-    if scale is not None:
-        weights = weights * units.along(scale, 1, weights.ndim)
+    weights = units.weights_of(before, scale)
     return weights.reshape(len(weights), -1), units.step_of(layer).reshape(-1, 1)
 
 
@@ -163,7 +160,7 @@ def solve(weights: np.ndarray, step: np.ndarray, moments: list[np.ndarray]) -> n
     `moments`: one matrix for each of `blocks(inputs)`.
     """
     wanted = weights / step
-    found = np.clip(np.round(wanted), -units.LOWEST, units.LOWEST - 1)
+    found = units.nearest(wanted)
     for block, moment in zip(blocks(wanted.shape[1]), moments, strict=True):
         mine = slice(block.start, block.stop)
         better = compensated(wanted[:, mine], np.asarray(moment, np.float64))
@@ -183,7 +180,7 @@ def compensated(wanted: np.ndarray, moment: np.ndarray) -> np.ndarray:
         last = min(first + LAZY, len(order))
         errors = np.empty((len(left), last - first), np.float32)
         for column in range(first, last):
-            found[:, column] = np.clip(np.round(left[:, column]), -units.LOWEST, units.LOWEST - 1)
+            found[:, column] = units.nearest(left[:, column])
             errors[:, column - first] = (left[:, column] - found[:, column]) / upper[column, column]
             left[:, column + 1 : last] -= np.outer(errors[:, column - first], upper[column, column + 1 : last])
         left[:, last:] -= errors @ upper[first:last, last:]

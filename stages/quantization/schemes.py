@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 TABLE = "search.json"  # of a search's choices, beside the UNet
 ROUNDED = "rounded"  # folder of new integers, among what is kept
 ATTENTION = "ScaledDotProductAttention"
-NARROW = 32  # wide heads, and narrower: with AMX and as many keys as that, OpenVINO 2026.4.1 computes nonsense
+NARROW = 32  # values of a head at most: in INT8 with AMX, and as many keys, OpenVINO 2026.4.1 computes nonsense
 SMALLEST_GROUP = 16  # weights that share a scale: below, scales take a quarter of what four bits save
 Samples = Iterable[dict[str, Any]]  # UNet inputs by name; read more than once
 
@@ -117,8 +117,7 @@ def _searched(quantized: Path, source: Path, settings: Search, samples: Samples,
     file = kept / TABLE
     if not file.is_file():
         macs = _macs(source, samples)
-        points = probing.points(samples, sum(macs.values()))
-        seen = probing.seen(samples)
+        points, seen = probing.points(samples, sum(macs.values()))
         found = apart.run("searching", search.search, quantized, source, kept, settings, points, seen, macs)
         placing.write_text(file, json.dumps(found))
     return json.loads(file.read_text(encoding="utf-8"))

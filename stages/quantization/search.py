@@ -357,7 +357,7 @@ def apply(
         if way in (SMOOTH, DYNAMIC) and scale is not None:
             units.smooth(nodes, unit, scale, floats)
             scales |= dict.fromkeys(unit.layers, scale)
-        if way in rows and way != STATIC:
+        if rows:
             low, step = (float(value) for value in rows[way][:2])
             units.set_range(nodes, unit, low, low + step * (units.LEVELS - 1))
         if way in (TWICE, DYNAMIC):
@@ -373,4 +373,5 @@ def apply(
 def loudest_first(found: dict[str, Any]) -> list[str]:
     """Units of a table that are quantized: by the noise of their plain quantizer, those not looked into last."""
     rows = [row for row in found["units"] if row["choice"] != FLOAT]
-    return [row["unit"] for row in sorted(rows, key=lambda row: row["sqnr_db"].get(STATIC) or math.inf)]
+    known = {row["unit"]: row["sqnr_db"].get(STATIC) for row in rows}
+    return sorted(known, key=lambda unit: math.inf if known[unit] is None else known[unit])

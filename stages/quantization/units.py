@@ -216,11 +216,18 @@ def named(model: ov.Model) -> dict[str, ov.Node]:
     return {node.get_friendly_name(): node for node in model.get_ops()}
 
 
-def weights_of(layer: ov.Node) -> np.ndarray:
-    """A float layer's weights (out, in, ...) in float32, from the constant behind its conversions."""
+def weights_of(layer: ov.Node, scale: np.ndarray | None = None) -> np.ndarray:
+    """A float layer's weights (out, in, ...) in float32, from the constant behind its conversions, times the `scale` of
+    each input channel."""
     node = anatomy.behind(layer.input_value(1).get_node(), ("Convert",))
     assert node.get_type_name() == "Constant", f"the weights of {layer.get_friendly_name()} are no constant"
-    return node.data.astype(np.float32)
+    weights = node.data.astype(np.float32)
+    return weights if scale is None else weights * along(scale, 1, weights.ndim)
+
+
+def nearest(steps: np.ndarray) -> np.ndarray:
+    """Weights in steps, rounded to the nearest of INT8's integers."""
+    return np.clip(np.round(steps), -LOWEST, LOWEST - 1)
 
 
 def compressed(layer: ov.Node) -> bool:
@@ -230,7 +237,7 @@ def compressed(layer: ov.Node) -> bool:
     node = anatomy.behind(layer.input_value(1).get_node(), ("Convert", "Reshape"))
     if node.get_type_name() != "Multiply":
         return False
-    integers = anatomy.behind(node.input_value(0).get_node(), ("Convert",))
+    integers, _ = _decompressed(node)
     return integers.get_type_name() == "Constant" and integers.data.dtype == np.int8
 
 
@@ -244,9 +251,10 @@ def set_integers(layer: ov.Node, values: np.ndarray) -> None:
     _replace(_decompressed(layer.input_value(1).get_node())[0], values)
 
 
-def along(scale: np.ndarray, axis: int, rank: int) -> np.ndarray:
-    """In a shape in which it multiplies along one axis."""
-    return scale.reshape(_along(axis, rank)).astype(np.float32)
+def along(values: np.ndarray, axis: int, rank: int) -> np.ndarray:
+    """In float32, and in a shape in which they multiply along one axis."""
+    shape = [-1 if number == axis % rank else 1 for number in range(rank)]
+    return values.reshape(shape).astype(np.float32)
 
 
 def _scale_weights(layer: ov.Node, before: ov.Node, scale: np.ndarray) -> None:
@@ -254,15 +262,13 @@ def _scale_weights(layer: ov.Node, before: ov.Node, scale: np.ndarray) -> None:
 
     As NNCF's INT8_SYM: a row's step has the sign that takes its greatest weight to -128, so that no step is wasted.
     """
-    weights = weights_of(before)
-    weights = weights * along(scale, 1, weights.ndim)
+    weights = weights_of(before, scale)
     rows = weights.reshape(len(weights), -1)
     greatest = rows[np.arange(len(rows)), np.abs(rows).argmax(1)]
-    step = np.where(greatest == 0, 1.0, -greatest / LOWEST).reshape(_along(0, weights.ndim))
+    step = along(np.where(greatest == 0, 1.0, -greatest / LOWEST), 0, weights.ndim)
     integers, factor = _decompressed(layer.input_value(1).get_node())
     step = step.astype(factor.data.dtype)
-    values = np.clip(np.round(weights / step.astype(np.float32)), -LOWEST, LOWEST - 1).astype(np.int8)
-    _replace(integers, values)
+    _replace(integers, nearest(weights / step.astype(np.float32)).astype(np.int8))
     _replace(factor, step)
 
 
@@ -291,11 +297,6 @@ def _again(layer: ov.Node, x: ov.Node) -> ov.Node:
         return ops.matmul(x, weights, how["transpose_a"], how["transpose_b"])
     pads = how["pads_begin"], how["pads_end"]
     return ops.convolution(x, weights, how["strides"], *pads, how["dilations"], how["auto_pad"])
-
-
-def _along(axis: int, rank: int) -> list[int]:
-    """A shape that is -1 along one axis and 1 along all others."""
-    return [-1 if number == axis % rank else 1 for number in range(rank)]
 
 
 def _fed(node: ov.Node) -> list[ov.Node]:

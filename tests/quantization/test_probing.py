@@ -70,7 +70,7 @@ def test_points_are_of_every_quarter_ends_included_and_rows_take_turns() -> None
         }
         for number, time in enumerate([*[333] * 24, 999, 1, 500, 260, 740, 20, 240, 760])
     ]
-    found = probing.points(samples, 10**15)
+    found, _ = probing.points(samples, 10**15)
     assert sorted(found["timestep"].tolist()) == [1, 240, 260, 500, 740, 760, 999], "two of each, as far as there are"
     assert found["sample"].shape[1:] == (4, probing.SIDE, probing.SIDE)
     halves = found["sample"][:, 0, 0, 0] % 1
@@ -82,10 +82,10 @@ def test_what_ranges_are_judged_by_is_of_prompts_that_they_have_not_seen() -> No
         {"sample": np.full((2, 4, 8, 8), number, np.float32), "timestep": np.float32(10 * number)}
         for number in range(8)
     ]
-    assert probing.seen(samples) == 6
-    found = probing.points(samples, 10**15)
+    found, known = probing.points(samples, 10**15)
     assert found["sample"][:, 0, 0, 0].tolist() == [6, 6, 7, 7], "few of them: both rows of each"
-    assert (probing.seen(samples[:1]), probing.seen(samples[:2])) == (0, 1)
+    assert known == 6
+    assert (probing.seen(1), probing.seen(2)) == (0, 1)
 
 
 def test_small_models_are_asked_at_more_points() -> None:

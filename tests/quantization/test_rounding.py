@@ -9,6 +9,7 @@ import openvino as ov
 import pytest
 from openvino import opset13 as ops
 
+from stages.ir import runtime
 from stages.quantization import rounding, units
 
 RANDOM = np.random.default_rng(5)
@@ -39,8 +40,7 @@ def _product(x: ov.Node, weights: ov.Node) -> ov.Node:
 
 
 def run(model: ov.Model, x: np.ndarray) -> np.ndarray:
-    how = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
-    compiled = ov.Core().compile_model(model, "CPU", how)
+    compiled = ov.Core().compile_model(model, "CPU", runtime.EXACT)
     return np.array(compiled([x], share_inputs=False)[0])
 
 
@@ -128,7 +128,7 @@ def test_what_was_worked_out_is_not_worked_out_again(tmp_path: Path, monkeypatch
 
 
 def test_layers_that_take_the_same_values_are_never_parted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounding, "GROUP_BYTES", 8 * INPUTS**2)
+    monkeypatch.setattr(rounding, "GROUP", INPUTS**2)
     x, other = (ops.parameter([1, INPUTS], np.float32, name=name) for name in ("x", "other"))
     stored = ops.constant(np.zeros((OUTPUTS, INPUTS), np.float32))
     nodes = {name: ops.matmul(source, stored, False, True, name=name) for name, source in
