@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,8 @@ def quantize(model: str, settings: Quantization, root: Path = Path("."), place: 
         for name in before["files"]:
             if Path(name) not in (UNET, UNET.with_suffix(".bin")):
                 placing.link(source / name, folder / name)
-        schemes.quantize_unet(source / UNET, folder / UNET, settings, samples or (), kept)
+        allowed = for_role(before["settings"]["role"], settings)
+        schemes.quantize_unet(source / UNET, folder / UNET, allowed, samples or (), kept)
         facts = _facts(source / UNET, folder / UNET) | manifest.origin(before)
         facts |= _searched(folder / UNET.with_name(schemes.TABLE))
         facts |= {"precision": settings.name, "scheme": settings.scheme, "samples": len(samples or ())}
@@ -50,8 +52,17 @@ def key(model: str, settings: Quantization, root: Path = Path(".")) -> str:
     return manifest.key("quantize", _inputs(model, settings, root), config.as_dict(settings))
 
 
+def for_role(role: str, settings: Quantization) -> Quantization:
+    """The settings with what a search may give away in a model of this role."""
+    if role != "refiner" or settings.search is None:
+        return settings
+    share = settings.search.refiner_float_share
+    return replace(settings, search=replace(settings.search, max_float_share=share))
+
+
 def _inputs(model: str, settings: Quantization, root: Path) -> dict[str, str]:
     found = {"ir": manifest.digest(root / layout.ir(model, layout.FP16))}
+    found["code"] = manifest.code(Path(schemes.__file__).parent)  # what an older way half finished is not gone on with
     if settings.scheme in NEEDS_SAMPLES:
         found["calibration"] = manifest.digest(root / layout.calibration(model))
     return found

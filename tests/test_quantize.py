@@ -10,7 +10,8 @@ from stages.calibrate import calibrate
 from stages.files import manifest
 from stages.generation import drawing, pipelines
 from stages.ir import anatomy, runtime
-from stages.quantize import quantize
+from stages.quantize import for_role, key, quantize
+from stages.settings.schema import Search
 from tests import test_calibrate
 from tests.quantization.test_schemes import settings as scheme_settings
 from tests.tiny_ir import CPU, sampler, tiny_ir
@@ -90,6 +91,19 @@ def test_missing_calibration_names_the_stage_to_run(tmp_path: Path) -> None:
     root = test_calibrate.make_root(tmp_path, "base")
     with pytest.raises(FileNotFoundError, match="run 'dvc repro calibrate@base'"):
         quantize("base", settings(), root)
+
+
+def test_a_refiner_may_give_away_more_for_its_noise() -> None:
+    search = Search(min_sqnr_db=40, max_float_share=0.03, refiner_float_share=0.13, minutes=1)
+    shares = {role: for_role(role, settings(search=search)).search.max_float_share for role in ("base", "refiner")}
+    assert shares == {"base": 0.03, "refiner": 0.13}
+    assert for_role("refiner", settings()).search is None
+
+
+def test_what_older_code_half_finished_is_not_gone_on_with(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = key("base", settings(), root)
+    monkeypatch.setattr(manifest, "code", lambda room: f"another {room.name}")
+    assert key("base", settings(), root) != before == manifest.read(int8(root), rerun="quantize@base")["key"]
 
 
 def test_a_failed_run_leaves_nothing_behind(root: Path) -> None:

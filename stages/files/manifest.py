@@ -126,6 +126,12 @@ def digest(folder: Path) -> str:
     return sha256(path)
 
 
+def code(room: Path) -> str:
+    """SHA-256 of the Python files in a folder, names included: an input where other code would make other results."""
+    files = sorted(room.rglob("*.py"))
+    return hashlib.sha256("".join(f"{path.relative_to(room)} {sha256(path)}\n" for path in files).encode()).hexdigest()
+
+
 def key(stage: str, inputs: dict[str, str], settings: dict) -> str:
     """A hash that changes whenever the stage would have to be run again for its inputs or settings."""
     text = json.dumps([stage, inputs, settings], sort_keys=True)

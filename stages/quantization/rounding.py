@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from stages.ir.runtime import Inputs
 
-BLOCK = 2880  # inputs whose errors make up for each other, at most: 320 channels of a 3 x 3 convolution
-LAZY = 128  # columns after which all that follow are corrected at once
+BLOCK = 720  # inputs whose errors make up for each other, at most: 80 channels of a 3 x 3 convolution
+LAZY = 128  # inputs after which all that follow are corrected at once
 DAMPING = 0.003  # of the mean of the moments' diagonal: against what few samples only seem to show
 ROWS = 1024  # positions of one batch at which a layer's inputs are looked at
 GROUP = 1 << 27  # moments that are collected at once: half a gigabyte
@@ -175,16 +175,17 @@ def compensated(wanted: np.ndarray, moment: np.ndarray) -> np.ndarray:
     moment = moment[np.ix_(order, order)]
     moment = moment + np.eye(len(moment)) * max(DAMPING * float(np.mean(np.diag(moment))), np.finfo(np.float32).tiny)
     upper = np.linalg.cholesky(np.linalg.inv(moment)).T.astype(np.float32)
-    left, found = wanted[:, order].astype(np.float32), np.empty(wanted.shape, np.float32)
+    left = np.ascontiguousarray(wanted.T[order], np.float32)  # an input's weights lie together: three times as fast
+    found = np.empty_like(left)
     for first in range(0, len(order), LAZY):
         last = min(first + LAZY, len(order))
-        errors = np.empty((len(left), last - first), np.float32)
-        for column in range(first, last):
-            found[:, column] = units.nearest(left[:, column])
-            errors[:, column - first] = (left[:, column] - found[:, column]) / upper[column, column]
-            left[:, column + 1 : last] -= np.outer(errors[:, column - first], upper[column, column + 1 : last])
-        left[:, last:] -= errors @ upper[first:last, last:]
-    return found[:, np.argsort(order)]
+        errors = np.empty((last - first, left.shape[1]), np.float32)
+        for place in range(first, last):
+            found[place] = units.nearest(left[place])
+            errors[place - first] = (left[place] - found[place]) / upper[place, place]
+            left[place + 1 : last] -= np.outer(upper[place, place + 1 : last], errors[place - first])
+        left[last:] -= upper[first:last, last:].T @ errors
+    return found[np.argsort(order)].T
 
 
 def _energy(errors: np.ndarray, moment: np.ndarray) -> float:

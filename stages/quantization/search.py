@@ -41,7 +41,8 @@ QUIET = 0.3  # share of the allowed noise that is not looked into
 SMALL = 0.2  # of a group's noise: below, the rest of it is not known well by taking away
 WORTH_SCALED = 0.8  # of the plain quantizer's noise: what scales by channel must stay below
 WORTH_NARROW = 0.5  # and a narrower range, in no quarter of the schedule above it: other prompts may be louder
-WORTH_DYNAMIC = 0.5  # of any other's: to find a scale costs two passes over its tensor
+WORTH_PICTURE = 0.8  # of any other's: to find a scale for a picture costs a pass over its tensor, little beside 3x3
+WORTH_DYNAMIC = 0.6  # and one for every position two: much beside a linear layer
 OVERHEAD = 5e-4  # of all work: what a float layer costs beside its own
 TWICE_COSTS = 1 / 3  # of a float layer: one INT8 layer more, where float takes four times as long, three more
 LARGE = 2.5e5  # multiply-accumulates above which a layer is computed twice: below, overhead decides, and float has less
@@ -208,7 +209,7 @@ def narrower(way: str) -> bool:
     return way in (CLIPPED, MEAN)
 
 
-def best(ways: dict[str, np.ndarray]) -> str:
+def best(ways: dict[str, np.ndarray], pointwise: bool) -> str:
     """The way to quantize with the least noise, where a change is worth its cost and its risk."""
     plain = ways[STATIC]
     usable = {STATIC: plain.mean()}
@@ -219,14 +220,15 @@ def best(ways: dict[str, np.ndarray]) -> str:
             usable[way] = noise.mean()
     least = min(usable, key=lambda way: usable[way])
     dynamic = ways[DYNAMIC].mean() if DYNAMIC in ways else math.inf
-    return DYNAMIC if dynamic < WORTH_DYNAMIC * usable[least] else least
+    worth = WORTH_DYNAMIC if pointwise else WORTH_PICTURE
+    return DYNAMIC if dynamic < worth * usable[least] else least
 
 
 def cheapest(
     subject: Subject, measured: dict[int, dict[str, np.ndarray]], allowed: float, max_float_share: float
 ) -> dict[int, str]:
     """The best way for each unit, then float or twice where it gains most for its cost, until noise is `allowed`."""
-    chosen = {number: best(ways) for number, ways in measured.items()}
+    chosen = {number: best(ways, subject.units[number].pointwise) for number, ways in measured.items()}
     noise = {number: measured[number][way].mean() for number, way in chosen.items()}
     dear = {number: dearer(subject.units[number], subject.macs) for number in measured}
     given = 0.0

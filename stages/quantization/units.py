@@ -191,10 +191,10 @@ def gain(value: ov.Output, low: ov.Node, high: ov.Node, unit: Unit, axis: int) -
     from openvino import opset13 as ops
 
     axes = [axis] if unit.pointwise else list(range(1, value.get_partial_shape().rank.get_length()))
-    over = ops.divide(ops.relu(value), ops.maximum(high, ops.constant(np.float32(TINY))))
-    under = ops.divide(ops.relu(ops.negative(value)), ops.maximum(ops.negative(low), ops.constant(np.float32(TINY))))
-    greatest = ops.reduce_max(ops.maximum(over, under), ops.constant(np.array(axes)), True)
-    return ops.maximum(greatest, ops.constant(np.float32(TINY)))
+    most, least = (reduced(value, ops.constant(np.array(axes)), True) for reduced in (ops.reduce_max, ops.reduce_min))
+    over = ops.divide(most, ops.maximum(high, ops.constant(np.float32(TINY))))
+    under = ops.divide(least, ops.minimum(low, ops.constant(np.float32(-TINY))))
+    return ops.maximum(ops.maximum(over, under), ops.constant(np.float32(TINY)))
 
 
 def through_zero(low: float, high: float) -> tuple[float, float]:

@@ -197,6 +197,7 @@ class Search(Part):
 
     min_sqnr_db: Annotated[float, Range(0, 100)]
     max_float_share: Annotated[float, Range(0, 1)]
+    refiner_float_share: Annotated[float, Range(0, 1)]
     minutes: Annotated[float, Range(0, 10_000, above=True)]
 
 

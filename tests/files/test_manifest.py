@@ -151,3 +151,12 @@ def test_random_weights_are_not_publishable(tmp_path: Path) -> None:
     manifest.write(random, stage="export", inputs={}, settings={}, facts={"random_weights": True})
     with pytest.raises(ValueError, match="random has random weights, for planning alone: it is not to be published"):
         manifest.require_publishable(random, rerun="export@x")
+
+
+def test_the_code_of_a_room_is_its_files_by_name_and_content(tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text("1")
+    before = manifest.code(tmp_path)
+    (tmp_path / "notes.md").write_text("of no effect")
+    assert manifest.code(tmp_path) == before
+    (tmp_path / "one.py").rename(tmp_path / "two.py")
+    assert manifest.code(tmp_path) != before

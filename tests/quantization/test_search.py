@@ -112,10 +112,14 @@ def test_when_its_time_is_up_it_chooses_with_what_it_knows_and_says_so(tmp_path:
 
 def test_a_narrower_range_must_be_better_in_every_quarter() -> None:
     plain = np.array([4.0, 4.0])
-    assert search.best({"int8": plain, "clipped": np.array([1.0, 1.0])}) == "clipped"
-    assert search.best({"int8": plain, "clipped": np.array([0.1, 4.1])}) == "int8"
-    assert search.best({"int8": plain, "smooth": np.array([0.1, 5.0])}) == "smooth"
-    assert search.best({"int8": plain, "smooth": np.array([1.0, 1.0]), "dynamic": np.array([0.6, 0.6])}) == "smooth"
+    assert search.best({"int8": plain, "clipped": np.array([1.0, 1.0])}, pointwise=True) == "clipped"
+    assert search.best({"int8": plain, "clipped": np.array([0.1, 4.1])}, pointwise=True) == "int8"
+    assert search.best({"int8": plain, "smooth": np.array([0.1, 5.0])}, pointwise=True) == "smooth"
+
+
+def test_a_range_found_at_run_time_must_gain_more_where_every_position_has_its_own() -> None:
+    ways = {"int8": np.array([4.0, 4.0]), "smooth": np.array([1.0, 1.0]), "dynamic": np.array([0.7, 0.7])}
+    assert (search.best(ways, pointwise=True), search.best(ways, pointwise=False)) == ("smooth", "dynamic")
 
 
 def test_with_its_scale_every_channel_reaches_an_end_of_the_range(monkeypatch: pytest.MonkeyPatch) -> None:
