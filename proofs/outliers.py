@@ -26,6 +26,7 @@ from stages.files import layout, manifest, placing
 from stages.ir import anatomy, runtime
 from stages.measurement import fidelity
 from stages.quantization import schemes, units
+from stages.quantize import for_role
 from stages.settings import composing, config
 
 RESULTS = Path("proofs/results/outliers.json")
@@ -37,7 +38,8 @@ BEGIN = 64.0  # times the first token's
 
 def measure(model: str) -> dict[str, float]:
     """SQNR in dB by scheme, of a rewritten miniature."""
-    recorded = layout.calibration(model)
+    recorded, fp16 = layout.calibration(model), layout.ir(model, layout.FP16)
+    role = manifest.read(fp16, rerun=f"export@{model}")["settings"]["role"]
     count = manifest.read(recorded, rerun=f"calibrate@{model}")["facts"]["samples"]
     samples = [given(sample) for sample in shards.load_samples(recorded, count)]
     known = samples[: round((1 - HELD_OUT) * len(samples))]
@@ -45,10 +47,10 @@ def measure(model: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory(dir="artifacts", prefix=".outliers.partial-") as scratch:
         folder = Path(scratch)
         source = folder / "float/unet.xml"
-        give(layout.ir(model, layout.FP16) / "unet/openvino_model.xml", source)
+        give(fp16 / "unet/openvino_model.xml", source)
         expected, found = predictions(source, unseen), {}
         for name, scheme in SCHEMES.items():
-            settings = composing.composed(("quantization",), [f"quantization={scheme}"]).quantization
+            settings = for_role(role, composing.composed(("quantization",), [f"quantization={scheme}"]).quantization)
             target = folder / name / "unet.xml"
             schemes.quantize_unet(source, target, settings, known, folder / f"kept-{name}")
             found[name] = fidelity.rounded(fidelity.pooled_sqnr_db(expected, predictions(target, unseen)))

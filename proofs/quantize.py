@@ -13,7 +13,9 @@ import tempfile
 from pathlib import Path
 
 from stages.calibration import shards
+from stages.files import manifest
 from stages.quantization import schemes
+from stages.quantize import for_role
 from stages.settings import composing
 
 
@@ -37,10 +39,12 @@ def main(argv: list[str] | None = None) -> None:
         ("quantization",), [f"quantization={given.scheme}", f"quantization.samples={given.samples}"]
     )
     source = Path("artifacts/ir") / given.model / "fp16/unet/openvino_model.xml"
+    role = manifest.read(source.parents[1], rerun=f"export@{given.model}")["settings"]["role"]
     samples = Samples(Path("artifacts/calibration") / given.model, given.samples)
     with tempfile.TemporaryDirectory(dir="artifacts", prefix=".quantize.partial-") as scratch:
         target = Path(scratch) / "unet/openvino_model.xml"
-        schemes.quantize_unet(source, target, settings.quantization, samples, Path(scratch) / "kept")
+        allowed = for_role(role, settings.quantization)
+        schemes.quantize_unet(source, target, allowed, samples, Path(scratch) / "kept")
 
 
 if __name__ == "__main__":

@@ -101,6 +101,8 @@ def quantize(sizes: Sizes, asked: Request, samples: int, settings: Quantization)
     if settings.search is not None:
         crops = Request(known["search_px"], known["search_points"], "f32")
         seconds += min(60 * settings.search.minutes, known["search_questions"] * step_s(unet, crops))
+    if settings.rounding == "gptq":
+        seconds += known["round_s"] * billions
     copies = 1 if settings.search is None else 2  # one of them until the search is done
     return Need(memory, 2 * copies * billions, known["process_s"] + seconds)
 

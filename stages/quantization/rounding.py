@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stages.ir.runtime import Inputs
 
 BLOCK = 720  # inputs whose errors make up for each other, at most: 80 channels of a 3 x 3 convolution
-LAZY = 128  # inputs after which all that follow are corrected at once
+LAZY = 32  # inputs after which all that follow are corrected at once
 DAMPING = 0.003  # of the mean of the moments' diagonal: against what few samples only seem to show
 ROWS = 1024  # positions of one batch at which a layer's inputs are looked at
 GROUP = 1 << 27  # moments that are collected at once: half a gigabyte
