@@ -103,6 +103,8 @@ def quantize(sizes: Sizes, asked: Request, samples: int, settings: Quantization)
         seconds += min(60 * settings.search.minutes, known["search_questions"] * step_s(unet, crops))
     if settings.rounding == "gptq":
         seconds += known["round_s"] * billions
+        moments = min(known["moments_gb"], known["round_gb"] * 4 * billions)
+        memory = max(memory, known["process_gb"] + known["round_gb"] * billions + moments)
     copies = 1 if settings.search is None else 2  # one of them until the search is done
     return Need(memory, 2 * copies * billions, known["process_s"] + seconds)
 

@@ -65,6 +65,13 @@ def test_memory_of_quantizing_is_foretold(name: str, measured_gb: float) -> None
     ).memory_gb == pytest.approx(measured_gb, rel=0.1)
 
 
+@pytest.mark.parametrize(("name", "measured_gb"), [("sdxl", 7.49), ("vega", 4.11)])
+def test_memory_of_rounding_is_foretold(name: str, measured_gb: float) -> None:
+    settings = replace(quantization("weights_first"), rounding="gptq")
+    needed = budget.quantize(sizes.of_architecture(name), Request(512, 2, "f32"), 8, settings)
+    assert needed.memory_gb == pytest.approx(measured_gb, rel=0.1)
+
+
 def test_tiles_bound_what_decoding_takes() -> None:
     whole, tiles = (Request(1024, 2, "f32", tiles=tiled) for tiled in (False, True))
     assert memory.decoding_gb(whole) > 5 > 2 > memory.decoding_gb(tiles)
