@@ -115,6 +115,8 @@ def test_a_narrower_range_must_be_better_in_every_quarter() -> None:
     assert search.best({"int8": plain, "clipped": np.array([1.0, 1.0])}, pointwise=True) == "clipped"
     assert search.best({"int8": plain, "clipped": np.array([0.1, 4.1])}, pointwise=True) == "int8"
     assert search.best({"int8": plain, "smooth": np.array([0.1, 5.0])}, pointwise=True) == "smooth"
+    ways = {"int8": plain, "smooth": np.array([1.0, 1.0]), "dynamic": np.array([0.6, 0.6])}
+    assert search.best(ways, pointwise=True) == "smooth"
 
 
 def test_a_range_found_at_run_time_must_gain_more_where_every_position_has_its_own() -> None:
