@@ -46,6 +46,9 @@ repro: install  ## run the pipeline: checkpoints to reports/index.html
 readme: repro  ## refresh the README's table, picture and reports/reference with what was measured here
 	python -m stages.compare --readme
 
+true-size: install  ## time, memory and size of SDXL, SSD-1B and Vega on this machine, random weights, a quarter of an hour
+	@python -m stages.true_size
+
 params: install  ## compose params.yaml out of conf/
 	python -m stages.settings
 
@@ -62,6 +65,6 @@ lint: install  ## check style
 	ruff check . && ruff format --check .
 
 clean:  ## remove the virtual environment and what the pipeline made
-	rm -rf $(VENV) artifacts/checkpoints artifacts/ir artifacts/calibration artifacts/scorer .dvc/cache .dvc/tmp
+	rm -rf $(VENV) artifacts/checkpoints artifacts/ir artifacts/calibration artifacts/scorer artifacts/benchmark artifacts/true-size .dvc/cache .dvc/tmp
 
-.PHONY: help install lock repro readme params plan experiments test lint clean
+.PHONY: help install lock repro readme true-size params plan experiments test lint clean

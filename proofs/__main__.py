@@ -133,6 +133,17 @@ def markdown(rows: Rows) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, marks, *body])
 
 
+def calibration(found: dict[str, Any]) -> Rows:
+    rows = [["", "settings", "prompts", "UNet evaluations", "inputs", "SQNR", "by quarter, from the picture to noise"]]
+    for model, ways in found.items():
+        for number, (way, entry) in enumerate(ways.items()):
+            quarters = ", ".join(f"{value:.1f}" for value in entry["sqnr_by_quarter"] if value is not None)
+            counts = [f"{entry[name]:,}" for name in ("prompts", "evaluations", "samples")]
+            told = "default" if way == "default" else f"`{way}`"
+            rows.append(["" if number else model, told, *counts, f"{entry['sqnr_db']:.1f} dB", quarters])
+    return rows
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Rows]]] = {
     "convert": ("convert", convert),
     "limits": ("limits", limits),
@@ -143,6 +154,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Rows]]] = {
     "int8": ("int8", int8),
     "outliers": ("outliers", outliers),
     "ways": ("ways", ways),
+    "calibration": ("calibration", calibration),
 }
 
 

@@ -4,13 +4,15 @@ Consumes both IR folders (for a refiner its base's FP16 one too), evaluation pro
 pictures, the judge of prompts and the machine's description; produces in reports/benchmark/<model> pictures,
 record.json with every figure, the curve sqnr.csv, and metrics.json with the figures that a person compares. Precisions
 run in turns; fidelity is measured against the FP16 IR computed in float32, and INT8 is proven by the work that it
-does. Where memory is short, parts are loaded in turn, precisions run one after the other, and one that does not fit at
-all is left out with the reason. Compares no models: `compare` does.
+does. How much is measured is planned to `benchmark.minutes`; what is finished is kept, so that a killed run goes on
+with it. Where memory is short, parts are loaded in turn, precisions run one after the other, and one that does not fit
+at all is left out with the reason. Compares no models: `compare` does.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,10 @@ from stages.ir import anatomy
 from stages.machine import budget, description, memory, sizes, usage
 from stages.measurement import curve, doubts, gallery, metrics, retrieval, sitting
 from stages.measurement import subject as subjects
-from stages.measurement.reference import POINTS
+from stages.measurement.kept import Kept
 from stages.settings import config
 
+CODE = ("generation", "ir", "measurement")  # rooms whose changes make what was kept worthless
 READS = ("model.{model}", "prompts", "judge", "benchmark", "device", "quantization.name")
 
 
@@ -36,17 +39,29 @@ def benchmark(settings: Any) -> dict[str, Any]:
     judge = retrieval.load(Path(settings.judge.repo)) if settings.judge.kind != "none" else None
     digests = verified(settings)
     subject = subjects.subject(settings)
-    with tqdm(total=subject.runs() + 1, desc=f"benchmark {key}", unit="run", leave=False, disable=None) as bar:
-        subject = subjects.with_first_stage(subject)
-        found, runs, reference = sitting.measure(subject, scorer, judge, bar.update)
-        bar.update()
-    about = {"machine": machine["id"], "random_weights": subject.random_weights, "clip_model": scorer}
-    about |= {"judge": {"title": settings.judge.title, "licence": settings.judge.licence} if judge else None}
-    found = about | found | {"inputs": digests}
-    found |= {"doubts": doubts.doubts(found)}
-    gallery.write(layout.benchmark(key) / "images", subject, runs, reference)
-    write(layout.benchmark(key), found)
+    with placing.unfinished(layout.unfinished_benchmark(key), kept_key(subject, digests, machine["id"])) as folder:
+        subject = replace(subject, kept=Kept(folder))
+        with tqdm(total=subject.runs() + 1, desc=f"benchmark {key}", unit="run", leave=False, disable=None) as bar:
+            subject = subjects.with_first_stage(subject)
+            found, runs, reference = sitting.measure(subject, scorer, judge, bar.update)
+            bar.update()
+        about = {"machine": machine["id"], "random_weights": subject.random_weights, "clip_model": scorer}
+        about |= {"judge": {"title": settings.judge.title, "licence": settings.judge.licence} if judge else None}
+        found = about | found | {"inputs": digests}
+        found |= {"doubts": doubts.doubts(found)}
+        gallery.write(layout.benchmark(key) / "images", subject, runs, reference)
+        write(layout.benchmark(key), found)
     return found
+
+
+def kept_key(subject: subjects.Subject, digests: dict[str, str], machine: str) -> str:
+    """Of what a killed run left: all that decides its pictures and figures, how much is measured and the code too."""
+    code = {room: manifest.code(Path(__file__).parent / room) for room in CODE}
+    parts = {
+        part: config.as_dict(getattr(subject.settings, part)) for part in ("model", "prompts", "benchmark", "device")
+    }
+    described = parts | {"extent": asdict(subject.extent), "skipped": sorted(subject.skipped), "machine": machine}
+    return manifest.key("benchmark", digests | code, described)
 
 
 def require_machine() -> dict[str, Any]:
@@ -111,10 +126,8 @@ def need(settings: Any) -> budget.Need:
         rerun = "export" if folder.name == FP16 else "quantize"
         manifest.read_whole(folder, rerun=f"{rerun}@{settings.model_key}")
     asked = memory.request(settings.model.sampler, settings.device)
-    pictures = settings.benchmark.prompts * len(settings.model.tasks) + settings.benchmark.warmup
-    points = settings.benchmark.repetitions + POINTS * settings.benchmark.prompts
-    stored = tuple(map(anatomy.stored, folders))
-    return budget.benchmark(sizes.of_ir(folders[0]), asked, stored, pictures, subjects.steps_of(settings), points)
+    found, seconds, _ = subjects.planned(settings, folders)
+    return budget.benchmark(sizes.of_ir(folders[0]), asked, tuple(map(anatomy.stored, folders)), seconds.of(found))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,9 +1,9 @@
-"""Stage `calibrate`: what the UNet is given while the model draws its own prompts, recorded for quantization.
+"""Stage `calibrate`: what the UNet is given while the model drafts its own prompts, recorded for quantization.
 
 Consumes artifacts/ir/<model>/fp16 (a refiner: its base's too) and prompts; produces artifacts/calibration/<model>, one
-shard per prompt. Steps, guidance and size are the model's own; nothing is decoded. Where memory is short, the UNet
-that is recorded has its weights in INT8, and parts are loaded in turn. Killed, it goes on after its last whole shard,
-with the same result.
+shard per prompt. Scheduler, guidance and size are the model's own, a draft's timesteps some of its own; nothing is
+decoded. Where memory is short, the UNet that is recorded has its weights in INT8, and parts are loaded in turn. Killed,
+it goes on after its last whole shard, with the same result.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.calibration import collecting, shards
+from stages.calibration import collecting, drafts, shards
 from stages.files import layout, manifest, placing
 from stages.generation.residency import Room
 from stages.ir import runtime
@@ -35,7 +35,8 @@ def calibrate(settings: Settings, root: Path = Path(".")) -> dict:
     for part, folder in folders.items():
         manifest.verify(folder, rerun=f"export@{name if part == 'ir' else settings.model.base}")
     inputs = {part: manifest.digest(folder) for part, folder in folders.items()}
-    chosen = sets.load_prompts(settings.prompts, "calibration", settings.calibration.prompts)
+    count = drafts.prompts(settings.calibration, settings.model)
+    chosen = sets.load_prompts(settings.prompts, "calibration", count)
     described = _describe(settings, chosen, _unet(settings, folders))
     target = root / layout.calibration(name)
     with placing.unfinished(target, manifest.key("calibrate", inputs, described)) as kept:
@@ -66,9 +67,13 @@ def _need(settings: Settings) -> budget.Need:
     folders = _folders(settings, Path("."))
     found = {part: sizes.of_ir(folder) for part, folder in folders.items()}
     asked, unet = _asked(settings), _unet(settings, folders)
-    chosen = settings.calibration
-    counts = chosen.prompts, settings.model.sampler.steps, chosen.steps_per_prompt
-    return budget.calibrate(found["ir"], asked, unet, *counts, base=found.get("base"))
+    of_base, own = drafts.evaluations(settings.calibration, settings.model)
+    count, kept = (
+        drafts.prompts(settings.calibration, settings.model),
+        drafts.kept(settings.calibration, settings.model),
+    )
+    base = (found["base"], count * of_base) if "base" in found else None
+    return budget.calibrate(found["ir"], asked, unet, count * own, kept, base)
 
 
 def _asked(settings: Settings) -> memory.Request:
@@ -78,7 +83,9 @@ def _asked(settings: Settings) -> memory.Request:
 
 def _shape(settings: Settings) -> dict[str, int]:
     sampler = settings.model.sampler
-    return {"size_px": memory.side_px(sampler), "steps": sampler.steps, "prompts": settings.calibration.prompts}
+    prompts = drafts.prompts(settings.calibration, settings.model)
+    evaluations = prompts * sum(drafts.evaluations(settings.calibration, settings.model))
+    return {"size_px": memory.side_px(sampler), "evaluations": evaluations, "prompts": prompts}
 
 
 def _folders(settings: Settings, root: Path) -> dict[str, Path]:

@@ -8,17 +8,19 @@ instead refreshes what the README shows: its table, its picture, and these figur
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from typing import Any
 
 from stages.files import layout, placing
-from stages.report import comparison, grids, page, pictures, results, summary, tables, verdicts
+from stages.report import comparison, grids, page, pictures, results, summary, tables, true_size, verdicts
 from stages.report.verdicts import Verdict
 from stages.settings import config
 
 READS = ("model", "quantization.name", "quantization.scheme", "gates")
 TABLE = re.compile(r"(<!-- table -->\n).*?(<!-- /?table -->)", re.DOTALL)
+AT_TRUE_SIZE = re.compile(r"(<!-- true size -->\n).*?(<!-- /?true size -->)", re.DOTALL)
 CELL, README_CELL = 128, 76  # pixels of one picture in a grid
 LARGEST_CELL = 256
 
@@ -28,7 +30,7 @@ def compare(settings: Any) -> tuple[list[results.Result], list[Verdict]]:
     found = results.read(settings.models, settings.quantization.name)
     shown, drawn = grids.all_grids(found), page.draw_plots(found)
     said = verdicts.judge(found, settings)
-    html = page.page(found, read_machine(), shown, drawn, said)
+    html = page.page(found, read_machine(), shown, drawn, said, true_size.found())
     with placing.whole(layout.REPORTS / "grids") as folder:
         for name, grid in shown.items():
             pictures.draw(grid, cell_size(found)).save(folder / f"{name}.png", optimize=True)
@@ -56,7 +58,12 @@ def refresh_readme(settings: Any) -> list[results.Result]:
     machine = read_machine()
     with placing.whole(layout.REPORTS / "reference" / tables.machine_name(machine)) as folder:
         tables.write_reference(folder, found, machine)
-    placing.write_text(layout.README, TABLE.sub(lambda match: f"{match[1]}{table}\n{match[2]}", text, count=1))
+    text = TABLE.sub(lambda match: f"{match[1]}{table}\n{match[2]}", text, count=1)
+    if figures := true_size.found():
+        placing.write_text(layout.REFERENCE_TRUE_SIZE, json.dumps(figures, indent=1) + "\n")
+        shown = f"{true_size.markdown(figures)}\n\n{true_size.machine(figures)}"
+        text = AT_TRUE_SIZE.sub(lambda match: f"{match[1]}{shown}\n{match[2]}", text, count=1)
+    placing.write_text(layout.README, text)
     return found
 
 

@@ -1,8 +1,9 @@
 """Stage `describe`: the description of this machine, on which the benchmarks depend.
 
 Produces reports/machine.json, and touches it only where it differs, so that figures are measured again on another
-machine and kept on this one. Runs on every `dvc repro`, and consumes the prompt file and all settings to check them
-before anything takes time. Measures nothing.
+machine and kept on this one; and reports/true-size.json, where `make true-size` has left no figures of this machine:
+those in git then. Runs on every `dvc repro`, and consumes the prompt file and all settings to check them before
+anything takes time. Measures nothing.
 """
 
 from __future__ import annotations
@@ -27,11 +28,21 @@ def describe(output: Path = layout.MACHINE) -> dict:
     return found
 
 
+def true_size(machine: str, own: Path = layout.TRUE_SIZE, committed: Path = layout.REFERENCE_TRUE_SIZE) -> None:
+    """Leave at `own` what `make true-size` found on this machine; else the committed figures, of whatever machine."""
+    if own.is_file() and json.loads(own.read_text(encoding="utf-8")).get("machine", {}).get("id") == machine:
+        return
+    text = committed.read_text(encoding="utf-8") if committed.is_file() else "{}\n"
+    if not own.is_file() or own.read_text(encoding="utf-8") != text:
+        placing.write_text(own, text)
+
+
 def main(argv: list[str] | None = None) -> None:
     with config.main_guard():
         _, overrides = config.arguments("describe", argv)
         sets.check_file(config.load(READS, None, overrides).prompts)
         found = describe()
+        true_size(found["id"])
         int8 = [name for name in found["instruction_sets"] if "amx" in name or "vnni" in name]
         size = f"{found['cores']} cores, {found['memory_gb']} GB"
         print(f"machine {found['id']}: {found['cpu']}, {size}, {', '.join(int8) or 'no INT8 sets'}")

@@ -10,18 +10,21 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
+from stages.calibration import drafts
 from stages.files import layout
 from stages.machine import budget, description, fitting, memory, sizes, usage
 from stages.machine.budget import Need
 from stages.machine.memory import FP16, INT8, INT8_WEIGHTS
-from stages.measurement.reference import POINTS
+from stages.measurement import prices
+from stages.quantization import statistics
 from stages.report import words
 from stages.settings import composing, config
 
 READS = ("model", "calibration", "quantization", "benchmark", "device")
 DEFAULT = ("family=hub",)
 STAGES = ("download", "export", "calibrate", "quantize", "benchmark")
-HEADS = ("model", "parameters", "disk", "memory", *STAGES, "all")
+HEADS = ("model", "disk", "memory", *STAGES, "all")
+PACES = ("quick", "thorough")  # of calibration and benchmark; the settings asked for stand before them
 
 
 def needs(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, Need]:
@@ -34,20 +37,17 @@ def needs(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, N
     drawn = [found] if base is None else [base, found]
     choices = {memory.recording_unet(settings.calibration.unet, one, collected) for one in drawn}
     unet = INT8_WEIGHTS if INT8_WEIGHTS in choices else FP16
-    counts = settings.calibration.prompts, model.sampler.steps, settings.calibration.steps_per_prompt
-    samples = settings.calibration.prompts * min(settings.calibration.steps_per_prompt, model.sampler.steps)
+    ranged = replace(collected, floats=statistics.floats())
+    recorded, count = drafts.kept(settings.calibration, model), drafts.prompts(settings.calibration, model)
+    of_base, own = (count * each for each in drafts.evaluations(settings.calibration, model))
     stored = tuple(one for one in (FP16, INT8) if memory.in_turn_gb(found, asked, one) <= fitting.free_gb()) or (INT8,)
-    steps = settings.benchmark.steps or model.sampler.steps
-    pictures = settings.benchmark.prompts * len(model.tasks) + settings.benchmark.warmup
-    points = settings.benchmark.repetitions + POINTS * settings.benchmark.prompts
+    much, seconds, _ = prices.planned(model, settings.benchmark, found, base, asked, stored)
     return {
         "download": budget.download(found, model.source.kind),
         "export": budget.export(found),
-        "calibrate": budget.calibrate(found, collected, unet, *counts, base=base),
-        "quantize": budget.quantize(
-            found, collected, min(settings.quantization.samples, samples), settings.quantization
-        ),
-        "benchmark": budget.benchmark(found, asked, stored, pictures, steps, points),
+        "calibrate": budget.calibrate(found, collected, unet, own, recorded, base and (base, of_base)),
+        "quantize": budget.quantize(found, ranged, min(settings.quantization.samples, recorded), settings.quantization),
+        "benchmark": budget.benchmark(found, asked, stored, seconds.of(much)),
     }
 
 
@@ -56,27 +56,36 @@ def foretold(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str
     return {stage: usage.corrected(stage, key, need) for stage, need in needs(key, settings, known).items()}
 
 
+def at(pace: str) -> list[str]:
+    """Overrides that select a pace."""
+    return [f"calibration={pace}", f"benchmark={pace}"]
+
+
 def usable(settings: Any) -> dict[str, sizes.Sizes]:
     """Sizes of the selected models whose UNet's size is known before the download."""
     known = {key: sizes_of(key, model) for key, model in settings.models.items()}
     return {key: found for key, found in known.items() if "unet" in found}
 
 
-def line(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> list[str]:
+def line(key: str, settings: Any, known: dict[str, sizes.Sizes], paces: dict[str, Any]) -> list[str]:
+    """A row of the table; `paces`: settings of the same models at the other paces."""
     found = foretold(key, settings, known)
     all_of_it = sum(list(found.values())[1:], list(found.values())[0])
-    whole = replace(all_of_it, seconds=sum(need.seconds or 0 for need in found.values()))
     times = [usage.duration(need.seconds) if need.seconds is not None else "?" for need in found.values()]
-    parameters = f"{sizes.total(known[key]) / 1e9:.2f} B"
-    more = "+" if all_of_it.seconds is None else ""
     return [
         key,
-        parameters,
-        f"{whole.disk_gb:.1f} GB",
-        f"{whole.memory_gb:.1f} GB",
+        f"{all_of_it.disk_gb:.1f} GB",
+        f"{all_of_it.memory_gb:.1f} GB",
         *times,
-        usage.duration(whole.seconds) + more,
+        whole(found),
+        *(whole(foretold(key, other, known)) for other in paces.values()),
     ]
+
+
+def whole(found: dict[str, Need]) -> str:
+    """How long all stages take; `+` for what depends on something outside."""
+    seconds = [need.seconds for need in found.values()]
+    return usage.duration(sum(one or 0 for one in seconds)) + ("+" if None in seconds else "")
 
 
 def notes(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> list[str]:
@@ -112,7 +121,9 @@ def main(argv: list[str] | None = None) -> None:
         known = usable(settings)
         has = f"{description.memory_gb():.1f} GB of memory ({description.available_memory_gb():.1f} free)"
         print(f"{description.cores()} cores, {has}, floats in {memory.floats(settings.device)}\n")
-        print(words.table([list(HEADS), *(line(key, settings, known) for key in known)]))
+        paces = {pace: composing.composed(READS, [*DEFAULT, *given, *at(pace)]) for pace in PACES}
+        heads = [*HEADS, *(f"all, {pace}" for pace in paces)]
+        print(words.table([heads, *(line(key, settings, known, paces) for key in known)]))
         said = {key: "; ".join(notes(key, settings, known)) for key in known}
         said |= {key: "sizes are known after the download" for key in settings.models if key not in known}
         print("\n" + "\n".join(f"{key}: {text}" for key, text in said.items() if text))

@@ -17,7 +17,7 @@ from stages.calibration import shards
 from stages.files import layout, manifest, placing
 from stages.ir import anatomy, runtime
 from stages.machine import budget, memory, sizes, usage
-from stages.quantization import schemes
+from stages.quantization import schemes, statistics
 from stages.settings import config
 from stages.settings.schema import NEEDS_SAMPLES
 
@@ -88,7 +88,7 @@ def need(model: str, settings: Quantization) -> budget.Need:
     calibration = layout.calibration(model)
     recorded = manifest.read_whole(calibration, rerun=f"calibrate@{model}")["facts"]
     batch = len(next(shards.load_samples(calibration, 1))["sample"])
-    asked = memory.Request(recorded["largest_px"], batch, "f32")
+    asked = memory.Request(recorded["largest_px"], batch, statistics.floats())
     return budget.quantize(found, asked, min(settings.samples, recorded["samples"]), settings)
 
 

@@ -21,9 +21,7 @@ from stages import benchmark, quantize
 from stages.files import layout, manifest, placing
 from stages.ir import anatomy
 from stages.machine import apart, budget, description, memory, sizes, usage
-from stages.measurement import doubts, rows, sitting
-from stages.measurement import subject as subjects
-from stages.measurement.reference import POINTS
+from stages.measurement import doubts, prices, rows, sitting
 from stages.measurement.rows import Scheme
 from stages.report import frontier, pictures, schemes_page, schemes_table
 from stages.settings import alternatives, config
@@ -146,15 +144,16 @@ def write(target: Path, shown: dict[str, Any], found: dict[str, Any], runs: sitt
 
 def need(settings: Any, chosen: list[Scheme]) -> budget.Need:
     """Making what is not there yet, as far as memory holds it, then measuring everything."""
-    model, bench = settings.model_key, settings.benchmark
+    model = settings.model_key
     asked, found = memory.request(settings.model.sampler, settings.device), sizes.of_ir(layout.ir(model, layout.FP16))
     able = [replace(scheme, made=True) for scheme in chosen if scheme.settings]
     stored = [
         STORED.get(one.settings.scheme, anatomy.INT8) for one in able for _ in rows.measured_as(one, settings.device)
     ]
-    drawn = bench.prompts * len(settings.model.tasks) + bench.warmup
-    counts = drawn, subjects.steps_of(settings), bench.repetitions + POINTS * bench.prompts
-    whole = usage.corrected("benchmark", model, budget.benchmark(found, asked, (anatomy.FP16, *stored), *counts))
+    every = anatomy.FP16, *stored
+    base = sizes.of_ir(layout.ir(settings.model.base, layout.FP16)) if settings.model.role == "refiner" else None
+    much, seconds, _ = prices.planned(settings.model, settings.benchmark, found, base, asked, every)
+    whole = usage.corrected("benchmark", model, budget.benchmark(found, asked, every, seconds.of(much)))
     for scheme in (one for one in chosen if one.settings and not one.made):
         making = usage.corrected(f"quantize-{scheme.name}", model, quantize.need(model, scheme.settings))
         if making.memory_gb <= description.available_memory_gb():  # else it becomes a row with the reason

@@ -2,8 +2,12 @@
 
 import copy
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +20,8 @@ from stages import benchmark as stage
 from stages.describe import describe
 from stages.files import manifest
 from stages.machine import description, memory
-from stages.measurement import clip, footprint, peak, turns
+from stages.measurement import clip, footprint, kept, peak, turns
+from stages.measurement import subject as subjects
 from stages.scorer import scorer
 from stages.settings import config
 from stages.settings.schema import Clip
@@ -406,3 +411,89 @@ def test_a_part_that_does_not_load_says_why(folder):
     Path("artifacts/ir/base/fp16/unet/openvino_model.bin").write_bytes(b"")
     with pytest.raises(ValueError, match="artifacts/ir/base/fp16 does not load"):
         footprint.measure(Path("artifacts/ir/base/fp16"), {"unet": {}}, config.as_dict(CPU))
+
+
+def quick_tools(monkeypatch):
+    monkeypatch.setattr(peak, "peak_gops", lambda _: {"float": 1.0, "int8": 1.0})
+    monkeypatch.setattr(footprint, "measure", lambda *_: {"load_s": 1.0, "peak_rss_mb": 100.0})
+    monkeypatch.setattr(turns, "SHORT_S", 0.05)
+
+
+@pytest.mark.parametrize("model", ["base", "refiner"])
+def test_in_little_time_the_most_telling_is_measured_and_the_rest_named(folder, monkeypatch, model):
+    quick_tools(monkeypatch)
+    overrides = ["benchmark.minutes=0", "benchmark.prompts=3", "benchmark.repetitions=5"]
+    record = stage.benchmark(config.load(stage.READS, model, overrides))
+    main = "two-stage" if model == "refiner" else "text-to-image"
+    before, after = record["precisions"].values()
+    assert (record["reference"], record["pictures_against"]) == ("fp16 in float32", "fp16")
+    assert (before["psnr_db"], before["ssim"]) == (None, 1.0) and after["psnr_db"] > 0 and after["sqnr_db"] > 0
+    assert {name for name, task in after["tasks"].items() if task} == {main}
+    assert after["image_s"]["n"] == before["image_s"]["n"] == len(after["per_prompt"]) == 2
+    assert record["left_out"][0].startswith(f"{main}: 2 of 3 prompts; image-to-image: 0 of 3 prompts")
+    entries = json.loads(Path(f"reports/benchmark/{model}/images/images.json").read_text())
+    of_main = [(entry["precision"], entry["prompt_id"]) for entry in entries if entry["task"] == main]
+    assert len(of_main) == len(set(of_main)) == 4 and {name for name, _ in of_main} == {"fp16", "int8"}
+    assert len(entries) == 4  # of a refiner's base nothing is drawn that no task starts from
+    assert record["controls"]["other_seed"]["prompts"] == 0
+
+
+KILLED = """
+import os, signal, sys
+import pytest
+from stages import benchmark
+from stages.measurement import footprint, kept, peak, turns
+from stages.settings import config
+from tests.test_benchmark import quick_tools
+save, saved = kept.save, []
+def save_and_die(path, *rest):
+    if len(saved) == int(sys.argv[2]):
+        path.with_suffix(".partial").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+    save(path, *rest)
+    saved.append(path)
+kept.save = save_and_die
+with pytest.MonkeyPatch.context() as patch:
+    quick_tools(patch)
+    benchmark.benchmark(config.load(benchmark.READS, sys.argv[1], []))
+"""
+
+
+def test_a_killed_benchmark_goes_on_where_it_stopped_with_the_same_result(folder, finished, monkeypatch):
+    quick_tools(monkeypatch)
+    model = "refiner"  # whose base's pieces are kept too
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    pieces = 0
+    for stop in (1, 4, 9):  # counted from where the last one was killed
+        command = [sys.executable, "-c", KILLED, model, str(stop)]
+        killed = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        pieces += stop
+        assert not Path(f"reports/benchmark/{model}/record.json").exists()
+    made, save = [], kept.save
+    monkeypatch.setattr(kept, "save", lambda path, *rest: made.append(path.name) or save(path, *rest))
+    (left,) = Path("artifacts/benchmark").glob(f".{model}.unfinished-*")
+    found = sorted(path.name for path in left.glob("*.safetensors"))
+    assert len(found) == pieces
+    record = stage.benchmark(config.load(stage.READS, model, []))
+    assert made and not set(made) & set(found), "nothing is drawn twice"
+    assert not any(Path("artifacts/benchmark").iterdir())
+    undisturbed = finished.metrics[model]
+    assert record["points"] == undisturbed["points"] and record["left_out"] == []
+    for name, row in record["precisions"].items():
+        for figure in ("sqnr_by_sample", "psnr_db", "per_prompt", "macs", "clip_score", "trajectory_cosine"):
+            assert row[figure] == undisturbed["precisions"][name][figure], figure
+    images = finished.folder / "reports/benchmark" / model / "images"
+    for path in images.glob("*.png"):
+        mine = Path("reports/benchmark") / model / "images" / path.name
+        assert mine.read_bytes() == path.read_bytes()
+
+
+def test_what_another_setting_left_is_not_gone_on_with(folder):
+    settings = config.load(stage.READS, "base", [])
+    one = stage.kept_key(subjects.subject(settings), {"fp16": "a"}, "machine")
+    for other in (["benchmark.seed=2"], ["model.base.sampler.steps=3"], ["device.threads=1"], ["benchmark.minutes=0"]):
+        changed = subjects.subject(config.load(stage.READS, "base", other))
+        assert stage.kept_key(changed, {"fp16": "a"}, "machine") != one
+    assert stage.kept_key(subjects.subject(settings), {"fp16": "b"}, "machine") != one
+    assert stage.kept_key(subjects.subject(settings), {"fp16": "a"}, "another") != one

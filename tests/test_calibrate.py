@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import openvino
 import pytest
 
 from stages.calibrate import calibrate
 from stages.calibration import shards
 from stages.files import manifest
+from stages.generation import residency
 from stages.ir import runtime
 from stages.machine import memory
 from stages.settings.schema import Calibration, Model, Prompts, Settings
@@ -22,7 +24,9 @@ PROMPTS = Path("stages/prompts/emoji.jsonl").resolve()
 COUNT = 3
 
 
-def settings(key: str = "base", *, seed: int = 0, unet: str = "auto", sizes=(), **how) -> Settings:
+def settings(
+    key: str = "base", *, seed: int = 0, unet: str = "auto", sizes=(), drafted: dict | None = None, **how
+) -> Settings:
     prompts = {"repo": None, "revision": None, "subset": None, "split": None, "column": "text"}
     role = "refiner" if key == "refiner" else "base"
     return part(
@@ -30,7 +34,20 @@ def settings(key: str = "base", *, seed: int = 0, unet: str = "auto", sizes=(), 
         model_key=key,
         model=part(Model, role=role, base="base" if role == "refiner" else key, sampler=sampler(**how)),
         prompts=part(Prompts, name="emoji", source="embedded", file=str(PROMPTS), seed=0, **prompts),
-        calibration=part(Calibration, prompts=COUNT, steps_per_prompt=2, sizes=list(sizes), unet=unet, seed=seed),
+        calibration=part(
+            Calibration,
+            **{
+                "prompts": COUNT,
+                "evaluations": None,
+                "refiner_evaluations": None,
+                "draft_steps": None,
+                "steps_per_prompt": 2,
+            }
+            | (drafted or {}),
+            sizes=list(sizes),
+            unet=unet,
+            seed=seed,
+        ),
         device=CPU,
     )
 
@@ -199,3 +216,74 @@ def test_several_sizes_share_the_prompts_and_neighbours_share_a_size(tmp_path: P
     assert list(dict.fromkeys(shapes)) == [(16, 16), (16, 24), (32, 8)]
     assert shapes == sorted(shapes, key=shapes.index), "no size comes back: OpenVINO prepares anew for each change"
     assert facts["largest_px"] == round((48 * 32) ** 0.5)
+
+
+def times(samples) -> list[float]:
+    return [float(sample["timestep"].flat[0]) for sample in samples]
+
+
+def count_evaluations(monkeypatch) -> list[str]:
+    """A list that grows by a name with every evaluation of a UNet."""
+    calls: list[str] = []
+    call = openvino.CompiledModel.__call__
+
+    def counting(self, inputs, *args, **options):
+        names = {name for port in self.inputs for name in port.get_names()}
+        calls.extend(["unet"] if "encoder_hidden_states" in names else [])
+        return call(self, inputs, *args, **options)
+
+    monkeypatch.setattr(openvino.CompiledModel, "__call__", counting)
+    once = residency._Fresh  # calls a part that was just loaded twice, for the sake of times
+    monkeypatch.setattr(once, "__call__", lambda self, *args, **options: self._request(*args, **options))
+    return calls
+
+
+def test_a_draft_is_an_evaluation_less_than_its_inputs_at_the_models_own_timesteps(root: Path, monkeypatch) -> None:
+    whole = {"steps_per_prompt": 99}
+    calls = count_evaluations(monkeypatch)
+    calibrate(settings(steps=10, drafted=whole), root)
+    assert len(calls) == COUNT * 9, "the last input needs no evaluation"
+    own = times(recorded(root, "base"))[:10]
+    calls.clear()
+    calibrate(settings(steps=10, drafted=whole | {"draft_steps": 4}), root)
+    assert len(calls) == COUNT * 3
+    drafted = times(recorded(root, "base"))
+    assert set(drafted) <= set(own) and len(drafted) == COUNT * 4
+    assert all(drafted[place] == own[0] and drafted[place + 3] == own[-1] for place in (0, 4, 8))
+
+
+def test_the_first_draft_input_and_the_first_step_are_those_of_the_whole_drawing(root: Path) -> None:
+    """By hand: from the first timestep Euler's step goes straight to any other one."""
+    whole = {"steps_per_prompt": 99}
+    calibrate(settings(steps=10, drafted=whole), root)
+    first, second = recorded(root, "base")[:2]
+    calibrate(settings(steps=10, drafted=whole | {"draft_steps": 9}), root)
+    drafted = recorded(root, "base")
+    assert np.array_equal(drafted[0]["sample"], first["sample"])
+    assert times(drafted)[1] == times([second])[0] and np.array_equal(drafted[1]["sample"], second["sample"])
+
+
+def test_evaluations_decide_how_many_prompts_are_drafted(root: Path, monkeypatch) -> None:
+    calls = count_evaluations(monkeypatch)
+    facts = calibrate(settings(steps=10, drafted={"prompts": 40, "evaluations": 7, "draft_steps": 4}), root)["facts"]
+    assert (facts["prompts"], len(calls)) == (2, 6)
+
+
+@pytest.mark.parametrize("scheduler", ["DDIMScheduler", "UniPCMultistepScheduler", "EulerAncestralDiscreteScheduler"])
+def test_a_scheduler_that_takes_no_timesteps_drafts_in_as_many_steps(root: Path, scheduler: str) -> None:
+    chosen = settings(steps=10, scheduler=scheduler, drafted={"draft_steps": 4, "steps_per_prompt": 99})
+    assert calibrate(chosen, root)["facts"]["samples"] == 4 * COUNT
+
+
+def test_a_refiners_draft_has_all_of_its_own_timesteps_and_few_of_its_bases(tmp_path: Path, monkeypatch) -> None:
+    root = make_root(tmp_path, "base", "refiner")
+    whole = {"steps_per_prompt": 99}
+    calls = count_evaluations(monkeypatch)
+    calibrate(settings("refiner", steps=10, drafted=whole), root)
+    own = times(recorded(root, "refiner"))[:2]
+    assert len(calls) == COUNT * (8 + 1)
+    calls.clear()
+    calibrate(settings("refiner", steps=10, drafted=whole | {"draft_steps": 5}), root)
+    samples = recorded(root, "refiner")
+    assert times(samples) == own * COUNT and len(calls) == COUNT * (3 + 1), (times(samples), len(calls))
+    assert {sample["time_ids"].shape for sample in samples} == {(2, 5)}

@@ -28,8 +28,11 @@ def test_tables_are_put_between_their_marks(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "steps.json").write_text(json.dumps({"peak_gops": {"int8": 3000.0}, "models": models}))
     times = {"int8": {"linear layers": 30.0, "norms": 10.0}, "fp16": {"linear layers": 90.0, "norms": 10.0}}
     (tmp_path / "layers.json").write_text(json.dumps({"milliseconds": times}))
+    entry = {"prompts": 14, "evaluations": 1000, "samples": 112, "sqnr_db": 38.13, "sqnr_by_quarter": [33.9, None]}
+    (tmp_path / "calibration.json").write_text(json.dumps({"mini-vega": {"default": entry, "a=1": entry}}))
     page.main()
     text = (tmp_path / "page.md").read_text()
+    assert "| mini-vega | default | 14 | 1,000 | 112 | 38.1 dB | 33.9 |" in text and "|  | `a=1` | 14 |" in text
     assert "| ratio | 0.40 | 0.20 |  |" in text
     assert (
         "| sdxl | 3.00 | 2.00 s | 8.00 s | **4.00×** | 2.00 s | 8.00 s | **4.00×** | 8.00 s | **4.00×** | 1500 | 0.50 |"

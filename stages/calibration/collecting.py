@@ -1,7 +1,8 @@
-"""UNet inputs collected while a model draws prompts at its own steps, guidance and sizes; nothing is decoded.
+"""UNet inputs collected while a model drafts prompts with its own scheduler, guidance and sizes; nothing is decoded.
 
 Consumes IR folders (a refiner: its base's too) and prompts; produces one shard per prompt. What has a shard already is
-not drawn again, so that a killed run goes on with the same result. Chooses steps evenly out of the whole schedule.
+not drawn again, so that a killed run goes on with the same result. Which timesteps are drawn is
+stages.calibration.drafts'; which inputs are kept of those is chosen evenly here.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.calibration import shards
+from stages.calibration import drafts, shards
 from stages.generation import drawing, pipelines, recording
 from stages.generation.residency import Room
 from stages.ir import runtime
@@ -61,19 +62,42 @@ def _samplers(settings: Settings) -> list[Sampler]:
 def _sampler(settings: Settings, number: int) -> Sampler:
     """The n-th prompt's: neighbours share a size, as OpenVINO prepares for one shape at a time."""
     samplers = _samplers(settings)
-    return samplers[number * len(samplers) // settings.calibration.prompts]
+    return samplers[number * len(samplers) // drafts.prompts(settings.calibration, settings.model)]
 
 
 def _record_prompt(
     pipeline: Any, settings: Settings, encoded: drawing.Encoded, turn: tuple[int, int], start: Any
 ) -> list[runtime.Inputs]:
-    """The chosen steps of one prompt, the n-th of so many. Inputs of all its steps are held for a moment."""
-    sampler = _sampler(settings, turn[0])
-    handed_over = {} if start is None else {"image": start, "denoising_start": sampler.high_noise_fraction}
-    with recording.recording(pipeline, keep=lambda step: True) as samples:
-        drawing.generate(pipeline, encoded, sampler, _seed(settings, turn[0]), output="latent", **handed_over)
-    count, how = settings.calibration.steps_per_prompt, settings.calibration.seed
-    return [samples[step] for step in choose_steps(len(samples), count, *turn, seed=how)]
+    """The chosen inputs of one prompt, the n-th of so many. Inputs of all its steps are held for a moment."""
+    samples = _drafted(pipeline, settings, encoded, turn[0], start)
+    count, seed = settings.calibration.steps_per_prompt, settings.calibration.seed
+    return [samples[step] for step in choose_steps(len(samples), count, *turn, seed=seed)]
+
+
+def _drafted(
+    pipeline: Any, settings: Settings, encoded: drawing.Encoded, number: int, start: Any
+) -> list[runtime.Inputs]:
+    """All inputs of the n-th prompt's draft."""
+    sampler, seed, calibration = _sampler(settings, number), _seed(settings, number), settings.calibration
+    if start is not None:
+        return _refined(pipeline, settings, encoded, number, start)
+    draft = drafts.draft(pipeline.scheduler, sampler, calibration, number)
+    how: Any = {"output": "latent", "steps": draft.steps, "timesteps": draft.timesteps}
+    with recording.recording(pipeline, lambda step: True, last=draft.inputs - 1) as samples:
+        drawing.generate(pipeline, encoded, sampler, seed, **how)
+    return samples
+
+
+def _refined(
+    pipeline: Any, settings: Settings, encoded: drawing.Encoded, number: int, start: Any
+) -> list[runtime.Inputs]:
+    """A refiner's inputs at all of its own steps, from where its base's draft hands over."""
+    sampler, planned = _sampler(settings, number), _planned(pipeline, settings, number)
+    how: Any = {"output": "latent", "image": start, "denoising_start": sampler.high_noise_fraction}
+    how |= {"timesteps": planned.timesteps} if planned else {}
+    with recording.recording(pipeline, lambda step: True, last=drafts.own_part(sampler) - 1) as samples:
+        drawing.generate(pipeline, encoded, sampler, _seed(settings, number), **how)
+    return samples
 
 
 def _starts(base: Path, settings: Settings, chosen: list[Prompt], missing: list[int], room: Room) -> dict[int, Any]:
@@ -82,13 +106,25 @@ def _starts(base: Path, settings: Settings, chosen: list[Prompt], missing: list[
         return {}
     sampler = memory.largest(_samplers(settings))
     pipeline = pipelines.load(base, "text-to-image", sampler, settings.device, room=room)
-    how: Any = {"output": "latent", "denoising_end": sampler.high_noise_fraction}
     starts = {
-        number: drawing.generate(pipeline, encoded, _sampler(settings, number), _seed(settings, number), **how)
+        number: _start(pipeline, settings, encoded, number)
         for number, encoded in _encoded(pipeline, chosen, missing, sampler, "base latents")
     }
     room.clear()
     return starts
+
+
+def _start(pipeline: Any, settings: Settings, encoded: drawing.Encoded, number: int) -> Any:
+    """A draft's latents as the base hands them over, at the refiner's first timestep."""
+    sampler = _sampler(settings, number)
+    how: Any = {"output": "latent", "denoising_end": sampler.high_noise_fraction}
+    if planned := _planned(pipeline, settings, number):
+        how |= {"steps": planned.steps, "timesteps": planned.timesteps}
+    return drawing.generate(pipeline, encoded, sampler, _seed(settings, number), **how)
+
+
+def _planned(pipeline: Any, settings: Settings, number: int) -> drafts.Draft | None:
+    return drafts.two_stage(pipeline.scheduler, _sampler(settings, number), settings.calibration, number)
 
 
 def _encoded(

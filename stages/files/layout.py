@@ -11,6 +11,8 @@ SCORER = Path("artifacts/scorer")
 REPORTS = Path("reports")
 BENCHMARKS = REPORTS / "benchmark"
 MACHINE = REPORTS / "machine.json"
+TRUE_SIZE = REPORTS / "true-size.json"  # of this machine
+REFERENCE_TRUE_SIZE = REPORTS / "reference" / "true-size.json"  # in git, of a machine that it names
 README = Path("README.md")
 
 
@@ -34,6 +36,11 @@ def calibration(model: str) -> Path:
 
 def benchmark(model: str) -> Path:
     return BENCHMARKS / model
+
+
+def unfinished_benchmark(model: str) -> Path:
+    """What finished pieces of a benchmark are kept beside until all of it is done: no stage's output."""
+    return Path("artifacts/benchmark") / model
 
 
 def schemes(model: str) -> Path:

@@ -32,6 +32,7 @@ def generate(
     *,
     output: str = "pil",
     steps: int | None = None,
+    timesteps: list[float] | None = None,
     image: Any = None,
     strength: float | None = None,
     denoising_start: float | None = None,
@@ -42,9 +43,9 @@ def generate(
 
     `prompt` is a text, or what `encode_ahead` made of one.
 
-    `image` is a picture or latents, for image-to-image pipelines alone: noised as far as `strength` says, or taken as
-    half finished at `denoising_start`. `on_step` is handed the latents after every step. `executed_steps` tells how
-    many steps were run.
+    `timesteps`: of the schedule to step through, in the place of so many `steps`. `image` is a picture or latents, for
+    image-to-image pipelines alone: noised as far as `strength` says, or taken as half finished at `denoising_start`.
+    `on_step` is handed the latents after every step. `executed_steps` tells how many steps were run.
     """
     import torch
 
@@ -58,6 +59,8 @@ def generate(
     else:
         settings |= {"image": image, "denoising_start": denoising_start}
         settings |= {} if strength is None else {"strength": _require_a_step(strength, steps)}
+    if timesteps is not None:
+        settings["timesteps"] = timesteps
     if on_step is not None:
         settings["callback_on_step_end"] = _callback(on_step)
     result = pipeline(

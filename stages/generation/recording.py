@@ -15,40 +15,67 @@ import numpy as np
 from stages.ir.runtime import Inputs
 
 
+class _Enough(Exception):
+    """The last input that was wanted is there: what would come of it is nobody's business."""
+
+
 @contextmanager
-def recording(pipeline: Any, keep: Callable[[int], bool]) -> Iterator[list[Inputs]]:
+def recording(pipeline: Any, keep: Callable[[int], bool], last: int | None = None) -> Iterator[list[Inputs]]:
     """Yield a list that fills with the UNet's inputs at the steps (0, 1, ... since entering) that `keep` wants.
 
-    They are copies: OpenVINO shares the memory of what it is given, and a later request may write into it.
+    They are copies: OpenVINO shares the memory of what it is given, and a later request may write into it. At the step
+    `last` the UNet is not evaluated: the drawing is given up, and the block left.
     """
-    unet, samples, step = pipeline.unet, [], count()
+    samples: list[Inputs] = []
+    step = count()
+
+    def listen(request: Any, inputs: dict[str, Any], options: dict[str, Any]) -> Any:
+        number = next(step)
+        if keep(number):
+            samples.append(_copied(inputs))
+        if number == last:
+            raise _Enough
+        return request(inputs, **options)
+
+    try:
+        with _listening(pipeline.unet, listen):
+            yield samples
+    except _Enough:
+        pass
+
+
+@contextmanager
+def _listening(unet: Any, answer: Callable[[Any, dict[str, Any], dict[str, Any]], Any]) -> Iterator[None]:
+    """`answer(request, inputs, options)` in the place of every call of the UNet's compiled model."""
     compile = unet.compile
 
     def compile_and_listen() -> None:
         compile()
-        if not isinstance(unet.request, _Recorder):  # compiled just now, perhaps not for the first time
-            unet.request = _Recorder(unet.request, keep, samples, step)
+        if not isinstance(unet.request, _Listener):  # compiled just now, perhaps not for the first time
+            unet.request = _Listener(unet.request, answer)
 
     unet.compile = compile_and_listen
     compile_and_listen()
     try:
-        yield samples
+        yield
     finally:
         unet.compile = compile
-        if isinstance(unet.request, _Recorder):
+        if isinstance(unet.request, _Listener):
             unet.request = unet.request.request
 
 
-class _Recorder:
-    """Stands in for the UNet's compiled model: notes the inputs, then calls it."""
+class _Listener:
+    """Stands in for the UNet's compiled model."""
 
-    def __init__(self, request: Any, keep: Callable[[int], bool], samples: list[Inputs], step: Iterator[int]) -> None:
-        self.request, self._keep, self._samples, self._step = request, keep, samples, step
+    def __init__(self, request: Any, answer: Callable[..., Any]) -> None:
+        self.request, self.answer = request, answer
 
-    def __call__(self, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
-        if self._keep(next(self._step)):
-            self._samples.append({name: np.asarray(value).copy() for name, value in inputs.items()})
-        return self.request(inputs, *args, **options)
+    def __call__(self, inputs: dict[str, Any], **options: Any) -> Any:
+        return self.answer(self.request, inputs, options)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.request, name)
+
+
+def _copied(inputs: dict[str, Any]) -> Inputs:
+    return {name: np.asarray(value).copy() for name, value in inputs.items()}

@@ -15,7 +15,6 @@ from stages.machine import description
 from stages.machine.costs import costs
 from stages.machine.memory import (
     FLOAT_BYTES,
-    FP16,
     INT8_WEIGHTS,
     SHARE,
     UNPACKED_BYTES,
@@ -25,7 +24,7 @@ from stages.machine.memory import (
     part_gb,
 )
 from stages.machine.sizes import Size, Sizes, total
-from stages.machine.speed import decode_s, step_s
+from stages.machine.speed import step_s
 from stages.settings.schema import LATENT_PX
 
 if TYPE_CHECKING:
@@ -64,20 +63,20 @@ def export(sizes: Sizes) -> Need:
 
 
 def calibrate(
-    sizes: Sizes, asked: Request, unet: str, prompts: int, steps: int, kept: int, base: Sizes | None = None
+    sizes: Sizes, asked: Request, unet: str, evaluations: int, kept: int, base: tuple[Sizes, int] | None = None
 ) -> Need:
-    """Draws `prompts` in `steps` and keeps so many of each one's inputs; `base`: sizes of the base that a refiner works
-    with, which draws first."""
-    drawing = [sizes] if base is None else [base, sizes]
-    memory = max(in_turn_gb(one, asked, unet) for one in drawing)
+    """Evaluates the UNet so often and keeps so many inputs; `base`: sizes and evaluations of the base that a refiner
+    works with, which draws first."""
+    drawing = [(sizes, evaluations)] if base is None else [base, (sizes, evaluations)]
+    memory = max(in_turn_gb(one, asked, unet) for one, _ in drawing)
     known, seconds = costs(), 0.0
-    for one in drawing:
+    for one, count in drawing:
         billions = one["unet"].parameters / 1e9
         preparing = known["load_s"] + (known["compress_s"] if unet == INT8_WEIGHTS else 0.0)
-        seconds += billions * preparing + prompts * steps * step_s(one["unet"], asked, unet)
+        seconds += billions * preparing + count * step_s(one["unet"], asked, unet)
     sample_gb = batch_of(sizes["unet"], asked) * (TOKENS * EMBEDDING + 4 * asked.pixels / LATENT_PX**2) * 4 / 1e9
-    light = sum(one["unet"].parameters for one in drawing) / 1e9 if unet == INT8_WEIGHTS else 0.0
-    return Need(memory, light + prompts * min(steps, kept) * sample_gb, known["process_s"] + seconds, takes_more=True)
+    light = sum(one["unet"].parameters for one, _ in drawing) / 1e9 if unet == INT8_WEIGHTS else 0.0
+    return Need(memory, light + kept * sample_gb, known["process_s"] + seconds, takes_more=True)
 
 
 def compress(sizes: Sizes) -> Need:
@@ -88,16 +87,16 @@ def compress(sizes: Sizes) -> Need:
 
 
 def quantize(sizes: Sizes, asked: Request, samples: int, settings: Quantization) -> Need:
-    """Weights first, then ranges of `samples` inputs in float32, with float convolutions, and the search's questions;
-    the notebooks' scheme takes all at once."""
-    exact, unet, known = replace(asked, floats="f32"), sizes["unet"], costs()
+    """Weights first, then ranges of one row of `samples` inputs each, with float convolutions, and the search's
+    questions in float32; the notebooks' scheme takes all at once. `asked`: what ranges are computed for, and in."""
+    unet, known, ranging = sizes["unet"], costs(), replace(asked, batch=1)
     billions = unet.parameters / 1e9
-    linear, wide = unet.parameters - unet.convolution, FLOAT_BYTES[exact.floats]
-    memory = known["process_gb"] + (linear + wide * unet.convolution) / 1e9 + part_gb("unet", Size(0, 0), exact)
+    linear, wide = unet.parameters - unet.convolution, FLOAT_BYTES[asked.floats]
+    memory = known["process_gb"] + (linear + wide * unet.convolution) / 1e9 + part_gb("unet", Size(0, 0), ranging)
     if settings.scheme == "notebook":
-        memory = known["process_gb"] + known["notebook_gb"] * billions
+        memory, ranging = known["process_gb"] + known["notebook_gb"] * billions, replace(asked, floats="f32")
     seconds = billions * (known["compress_s"] + known["insert_s"])
-    seconds += samples * known["statistics"] * step_s(unet, exact)
+    seconds += samples * known["statistics"] * step_s(unet, ranging)
     if settings.search is not None:
         crops = Request(known["search_px"], known["search_points"], "f32")
         seconds += min(60 * settings.search.minutes, known["search_questions"] * step_s(unet, crops))
@@ -109,23 +108,10 @@ def quantize(sizes: Sizes, asked: Request, samples: int, settings: Quantization)
     return Need(memory, 2 * copies * billions, known["process_s"] + seconds)
 
 
-def benchmark(sizes: Sizes, asked: Request, stored: tuple[str, ...], pictures: int, steps: int, points: int) -> Need:
-    """Draws `pictures` of `steps` in each of the precisions `stored`, and runs a UNet `points` times more.
-
-    The reference, in float32 where memory holds it, draws as many as one precision does.
-    """
-    known, unet = costs(), sizes["unet"]
+def benchmark(sizes: Sizes, asked: Request, stored: tuple[str, ...], seconds: float) -> Need:
+    """`seconds`: of what is to be drawn and measured, as stages.measurement.extent plans it."""
     memory = min(in_turn_gb(sizes, asked, one) for one in stored)
-    exact = replace(asked, floats="f32")
-    drawn = [(asked, one) for one in stored]
-    drawn += [(exact, FP16)] if in_turn_gb(sizes, exact) <= SHARE * description.memory_gb() else [drawn[0]]
-    seconds = known["process_s"] + sum(
-        3 * known["load_s"] * unet.parameters / 1e9
-        + pictures * (steps * step_s(unet, how, one) + 2 * decode_s(how))
-        + points * step_s(unet, how, one)
-        for how, one in drawn
-    )
-    return Need(memory, 0.05, seconds, takes_more=True)
+    return Need(memory, 0.05, costs()["process_s"] + seconds, takes_more=True)
 
 
 def require(need: Need, what: str, folder: Path) -> None:

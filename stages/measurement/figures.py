@@ -82,11 +82,12 @@ def skipped(reason: str, folder: Path, like: dict[str, Any]) -> dict[str, Any]:
     return dict.fromkeys(like) | sizes(folder) | {"skipped": reason}
 
 
-def add_speedups(rows: dict[str, dict[str, Any]], before: str, paired: bool) -> None:
+def add_speedups(rows: dict[str, dict[str, Any]], before: str, steps_paired: bool, images_paired: bool) -> None:
     """Step and image of every precision against `before`, pair by pair of their raw values if they took turns."""
-    ratio = latency.speedup if paired else latency.speedup_apart
+    how = (("speedup_step", "unet_step_s", steps_paired), ("speedup_image", "image_s", images_paired))
     for name, row in rows.items():
-        for figure, measured in (("speedup_step", "unet_step_s"), ("speedup_image", "image_s")):
+        for figure, measured, paired in how:
             row[figure] = None
             if name != before and before in rows:
+                ratio = latency.speedup if paired else latency.speedup_apart
                 row[figure] = ratio(rows[before][measured]["raw"], row[measured]["raw"])

@@ -16,8 +16,9 @@ from stages.measurement.subject import Subject
 
 
 def write(target: Path, subject: Subject, runs: dict[str, list[tasks.Run]], reference: Reference) -> None:
-    """The folder `target`, whole: every run's picture, the reference's and a refiner's base's too, and their list."""
-    shown = reference.name and not subject.random_weights
+    """The folder `target`, whole: every run's picture, the reference's own and a refiner's base's too, and their
+    list."""
+    shown = reference.name and reference.drawn_by not in runs and not subject.random_weights
     runs = runs | ({layout.REFERENCE: reference.runs} if shown else {})
     with placing.whole(target) as folder:
         entries = [save(folder, subject, run, name) for name, mine in runs.items() for run in mine]

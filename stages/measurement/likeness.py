@@ -1,6 +1,6 @@
 """How like the reference a precision's results are: predictions, trajectories, pictures, prompt by prompt.
 
-Consumes the reference's recording, a precision's runs and its pipeline; produces the entries of record.json that say
+Consumes the reference's recording, a precision's runs and predictions; produces the entries of record.json that say
 so. Decibels and cosines are against the reference; null where a figure does not apply, and where both are identical.
 """
 
@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from stages.generation import drawing
 from stages.measurement import clip, curve, fidelity, tasks
 from stages.measurement.fidelity import rounded
 from stages.measurement.reference import Reference
@@ -36,12 +35,14 @@ KEYS = (
 )
 
 
-def likeness(reference: Reference, runs: list[tasks.Run], pipeline: Any) -> dict[str, Any]:
-    """All of KEYS; what CLIP and the judge of prompts say is filled in later, see `add_clip_figures`."""
+def likeness(reference: Reference, runs: list[tasks.Run], predictions: list[np.ndarray]) -> dict[str, Any]:
+    """All of KEYS; `predictions`: at the reference's points.
+
+    What CLIP and the judge of prompts say is filled in later, see `add_clip_figures`.
+    """
     found = dict.fromkeys(KEYS)
     if reference.name is None:
         return found
-    predictions = [drawing.predict(pipeline, point) for point in reference.points]
     mine = reference.same_task(runs)
     cosines = [
         fidelity.cosine(*pair)

@@ -25,32 +25,37 @@ def measure(subject: Subject, tick: Callable[[], Any]) -> tuple[dict[str, Any], 
     groups = fitting.groups(subject.folders, subject.asked, subject.room.limit_gb)
     rows, runs, costs = {}, {}, turns.footprints(subject, reference, tick)
     with latency.disturbance(description.load_average()) as disturbance:
-        peaks = peak.peak_gops(subject.settings.device)
+        peaks = subject.kept.value("peaks", lambda: peak.peak_gops(subject.settings.device))
         for group in groups:
             loaded = {name: subjects.load(subject, name) for name in group}
             static = {name: proven(subject, name, pipes, reference) for name, pipes in loaded.items()}
             runs |= turns.interleaved_runs(subject, loaded, reference, tick)
             times = turns.part_times(subject, loaded, reference)
             for name, pipes in loaded.items():
-                rows[name] = static[name] | row(subject, pipes, reference, runs[name], times[name])
+                rows[name] = static[name] | row(subject, name, pipes, reference, runs[name], times[name])
                 rows[name] |= figures.work_figures(rows[name], peaks) | costs[name]
                 tick()
             del loaded
             subjects.let_go(subject)
-    figures.add_speedups(rows, layout.FP16, paired=len(groups) == 1)
+    together = len(groups) == 1
+    figures.add_speedups(rows, layout.FP16, together, together and reference.drawn_by != layout.FP16)
     rows |= {
         name: figures.skipped(reason, subject.precisions[name].folder, rows[next(iter(rows))])
         for name, reason in subject.skipped.items()
     }
     about = header(subject, runs, disturbance, peaks)
-    about |= {"reference": reference.name, "points": points(reference), "interleaved": len(groups) == 1}
+    about |= {"reference": reference.name, "pictures_against": reference.drawn_by, "points": points(reference)}
+    about |= {"interleaved": together, "left_out": subject.left_out}
     return about | {"precisions": {name: rows[name] for name in sorted(rows, key=subject.order)}}, runs, reference
 
 
 def proven(subject: Subject, name: str, pipes: dict[str, Any], reference: Reference) -> dict[str, Any]:
     """What a precision is before it is timed; `Unusable` where it is called INT8 and runs none: nothing is to be
     measured then."""
-    found = figures.static_figures(subject.folders[name], pipes[subject.main_task], reference.points[0])
+    found = subject.kept.value(
+        f"static/{name}",
+        lambda: figures.static_figures(subject.folders[name], pipes[subject.main_task], reference.points[0]),
+    )
     if name != layout.FP16:
         try:
             proof.require_int8(found, subject.key, name, subject.scheme(name))
@@ -61,6 +66,7 @@ def proven(subject: Subject, name: str, pipes: dict[str, Any], reference: Refere
 
 def row(
     subject: Subject,
+    name: str,
     pipes: dict[str, Any],
     reference: Reference,
     runs: list[tasks.Run],
@@ -68,7 +74,11 @@ def row(
 ) -> dict[str, Any]:
     """The measured figures of one precision but those that need another one."""
     found = figures.time_figures(runs, times, subject.main_task)
-    return found | likeness.likeness(reference, runs, pipes[subject.main_task])
+    predictions: list[Any] = []
+    if reference.name is not None:
+        how = reference.points, reference.owners, name
+        predictions = references.predicted(subject, pipes[subject.main_task], *how)
+    return found | likeness.likeness(reference, runs, predictions)
 
 
 def header(

@@ -18,14 +18,13 @@ from stages.measurement import controls, tasks
 from stages.measurement import subject as subjects
 from stages.measurement.subject import Subject
 
-POINTS = 8  # UNet inputs kept of each prompt's trajectory: both ends, and two in each quarter of a long schedule
-
 
 @dataclass(frozen=True)
 class Reference:
-    """What pictures are compared with: its runs of the main task, UNet inputs along them, its predictions for those.
+    """What is compared with: predictions at UNet inputs along the runs of the main task, and the pictures of those.
 
-    `name` says how it was computed; None where memory holds no float model, and it is no reference for fidelity.
+    `name` says how predictions were computed; None where memory holds no float model, and it is no reference for
+    fidelity. `drawn_by` says the same of the runs; if that is a precision's own name, they are its own runs.
     `owners`: the prompt of each point, by identifier.
     """
 
@@ -35,29 +34,94 @@ class Reference:
     predictions: list[np.ndarray]
     owners: list[str] = field(default_factory=list)
     controls: controls.Controls | None = None
+    drawn_by: str | None = None
 
     def same_task(self, runs: list[tasks.Run]) -> list[tasks.Run]:
         """Those of a precision's runs that have a counterpart here, in the same order."""
         return [run for run in runs if run.job.task == self.runs[0].job.task]
 
+    def own_runs(self, precision: str, task: str) -> list[tasks.Run]:
+        """What a precision need not draw once more."""
+        return self.runs if (precision, task) == (self.drawn_by, self.runs[0].job.task) else []
+
 
 def reference(subject: Subject, tick: Callable[[], Any]) -> Reference:
-    """The main task, recorded, and the prediction at every recorded point: FP16 in float32 where memory holds it."""
+    """The main task, recorded, and the prediction at every recorded point: FP16 in float32 where memory holds it.
+
+    Where the extent leaves out pictures in float32, those of FP16 as it runs are taken, and its inputs on the way: both
+    precisions are then compared at points of the same trajectories, and pictures with FP16's.
+    """
     precision, exact, name = fitting.reference(subject.folders, subject.asked, layout.FP16)
-    pipeline = subjects.load(subject, precision, reference=exact)[subject.main_task]
+    drawn_by = (name or precision) if subject.extent.exact else precision
+    pipeline = subjects.load(subject, precision, reference=exact and subject.extent.exact)[subject.main_task]
+    jobs = subjects.jobs(subject, subject.main_task)
+    if drawn_by == precision and not all(subject.kept.has(subjects.run_name(job, drawn_by)) for job in jobs):
+        subjects.warm_up(subject, pipeline, jobs[0], precision)  # these pictures are timed
     runs, points, owners = [], [], []
-    for job in subjects.jobs(subject, subject.main_task):
-        with recording.recording(pipeline, lambda step: True) as recorded:
-            runs.append(subjects.run(subject, pipeline, job, name or precision))
-        chosen = spread(recorded, POINTS)
+    for job in jobs:
+        run, chosen = recorded(subject, pipeline, job, drawn_by)
+        runs.append(run)
         points += chosen
         owners += [job.prompt.id] * len(chosen)
         tick()
-    predictions = [drawing.predict(pipeline, point) for point in points]
+    if exact and not subject.extent.exact:
+        del pipeline
+        subjects.let_go(subject)
+        pipeline = subjects.load(subject, precision, reference=True)[subject.main_task]
+    predictions = predicted(subject, pipeline, points, owners, name or precision)
     control = controls.draw(subject, pipeline, runs, points[: owners.count(owners[0])], tick) if name else None
     del pipeline
     subjects.let_go(subject)
-    return Reference(name, runs, points, predictions, owners, control)
+    return Reference(name, runs, points, predictions, owners, control, drawn_by)
+
+
+def recorded(
+    subject: Subject, pipeline: Any, job: tasks.Job, name: str
+) -> tuple[tasks.Run, list[dict[str, np.ndarray]]]:
+    """One job's run and UNet inputs along it."""
+    run_name = subjects.run_name(job, name)
+    place = f"points/{run_name}"
+
+    def draw() -> tasks.Run:
+        with recording.recording(pipeline, lambda step: True) as inputs:
+            run = subjects.drawn(subject, pipeline, job, name)
+        chosen = spread(inputs, subject.extent.points)
+        subject.kept.arrays(
+            place, lambda: (flat(chosen), {"points": len(chosen)})
+        )  # before the run that they belong to
+        return run
+
+    run = tasks.kept_run(subject.kept, run_name, job, draw)
+    arrays, facts = subject.kept.found(place)
+    return run, unflat(arrays, facts["points"])
+
+
+def predicted(
+    subject: Subject, pipeline: Any, points: list[dict[str, np.ndarray]], owners: list[str], name: str
+) -> list[np.ndarray]:
+    """The UNet's prediction at every point, those of one prompt kept together."""
+    found: list[np.ndarray] = []
+    for owner in dict.fromkeys(owners):
+        mine = [point for point, other in zip(points, owners, strict=True) if other == owner]
+
+        def predict(mine: list[Any] = mine) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+            return {f"{n:04d}": drawing.predict(pipeline, point) for n, point in enumerate(mine)}, {}
+
+        arrays, _ = subject.kept.arrays(f"predictions/{name}/{owner}", predict)
+        found += list(arrays.values())
+    return found
+
+
+def flat(points: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {f"{number:04d}/{name}": array for number, point in enumerate(points) for name, array in point.items()}
+
+
+def unflat(arrays: dict[str, np.ndarray], count: int) -> list[dict[str, np.ndarray]]:
+    points: list[dict[str, np.ndarray]] = [{} for _ in range(count)]
+    for key, array in arrays.items():
+        number, name = key.split("/", 1)
+        points[int(number)][name] = array
+    return points
 
 
 def spread(items: list[Any], count: int) -> list[Any]:

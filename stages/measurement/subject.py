@@ -8,21 +8,28 @@ stages.machine.fitting; measures nothing.
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.files import layout, manifest, placing
 from stages.generation import drawing, pipelines
 from stages.generation.residency import Room
+from stages.ir import anatomy
 from stages.machine import fitting, memory, sizes
-from stages.measurement import tasks
+from stages.measurement import extent, prices, tasks
+from stages.measurement.extent import Extent
+from stages.measurement.kept import Kept
 from stages.prompts import sets
 from stages.quantization import schemes
 
 if TYPE_CHECKING:
     from stages.settings.schema import Device, Settings
+
+
+WARM_STEPS = 2  # of a picture that warms up
 
 
 class Unusable(ValueError):
@@ -46,14 +53,12 @@ class Precision:
         return manifest.read(self.folder, rerun="quantize")["facts"]
 
 
-AGAIN, OTHERS = 1, 2  # pictures, see Subject.controls
-
-
 @dataclass(frozen=True)
 class Subject:
     """Names, settings, and precisions by name, the one compared against first.
 
-    `skipped`: why a precision is not run; `room`: the memory that all of it shares.
+    `skipped`: why a precision is not run; `room`: the memory that all of it shares; `extent`: how much is measured,
+    and `left_out` what is not; `kept`: what an earlier run of the same finished.
     """
 
     key: str
@@ -63,6 +68,9 @@ class Subject:
     prompts: list[Any]
     steps: int
     room: Room
+    extent: Extent
+    left_out: list[str] = field(default_factory=list)
+    kept: Kept = field(default_factory=Kept)
     first_stage: tasks.FirstStage | None = None
 
     @property
@@ -80,10 +88,8 @@ class Subject:
 
     @property
     def all_tasks(self) -> list[str]:
-        """The model's own, the main one first; where two-stage is among them, both of its ways."""
-        own = set(self.settings.model.tasks) | {self.main_task}
-        own |= {"two-stage-sdedit"} if "two-stage" in own else set()
-        return sorted(own & set(tasks.TASKS), key=lambda task: (task != self.main_task, tasks.TASKS.index(task)))
+        """Those that pictures are drawn of, the main one first."""
+        return [task for task, count in self.extent.prompts.items() if count]
 
     @property
     def random_weights(self) -> bool:
@@ -99,29 +105,39 @@ class Subject:
 
     def runs(self) -> int:
         """Pictures and other pieces of work, for a progress bar."""
-        pictures = len(self.prompts) * (1 + len(self.folders) * len(self.all_tasks)) + sum(self.controls)
+        pictures = len(self.prompts) + len(self.folders) * sum(self.extent.prompts.values()) + sum(self.controls)
         return pictures + 2 * len(self.folders)
 
     @property
     def controls(self) -> tuple[int, int]:
-        """Pictures of the reference that are drawn again, and drawn with another seed: few, for they are its dearest
-        kind; none where pictures mean nothing."""
-        return (0, 0) if self.random_weights else (min(AGAIN, len(self.prompts)), min(OTHERS, len(self.prompts)))
+        """Pictures of the reference that are drawn again, and drawn with another seed; none where pictures mean
+        nothing."""
+        return (0, 0) if self.random_weights else (extent.again(self.extent), extent.others(self.extent))
 
 
-def subject(settings: Settings) -> Subject:
+def subject(settings: Settings, kept: Kept | None = None) -> Subject:
     """The subject of these settings: FP16 and the selected scheme."""
     names = (layout.FP16, settings.quantization.name)
-    return of(settings, {name: Precision(layout.ir(settings.model_key, name), settings.device) for name in names})
+    precisions = {name: Precision(layout.ir(settings.model_key, name), settings.device) for name in names}
+    return of(settings, precisions, kept)
 
 
-def of(settings: Settings, precisions: dict[str, Precision]) -> Subject:
-    """A subject of any precisions, run as far as this machine's memory holds them."""
-    evaluation = sets.load_prompts(settings.prompts, "evaluation", settings.benchmark.prompts)
+def of(settings: Settings, precisions: dict[str, Precision], kept: Kept | None = None) -> Subject:
+    """A subject of any precisions, run as far as this machine's memory holds them and `benchmark.minutes` reach."""
     folders = {name: one.folder for name, one in precisions.items()}
-    _, skipped = fitting.which(folders, memory.request(settings.model.sampler, settings.device))
-    how = evaluation, steps_of(settings), Room(memory.room_gb())
+    run, skipped = fitting.which(folders, memory.request(settings.model.sampler, settings.device))
+    found, _, said = planned(settings, list(run.values()))
+    evaluation = sets.load_prompts(settings.prompts, "evaluation", found.main)
+    how = evaluation, steps_of(settings), Room(memory.room_gb()), found, said, kept or Kept()
     return Subject(settings.model_key, settings, precisions, skipped, *how)
+
+
+def planned(settings: Settings, folders: list[Path]) -> tuple[Extent, prices.Seconds, list[str]]:
+    """How much of a benchmark of these IR folders fits its time, see stages.measurement.prices."""
+    model, asked = settings.model, memory.request(settings.model.sampler, settings.device)
+    base = sizes.of_ir(layout.ir(model.base, layout.FP16)) if model.role == "refiner" else None
+    stored = tuple(map(anatomy.stored, folders))
+    return prices.planned(model, settings.benchmark, sizes.of_ir(folders[0]), base, asked, stored)
 
 
 def steps_of(settings: Settings) -> int:
@@ -138,9 +154,12 @@ def with_first_stage(subject: Subject) -> Subject:
     with placing.unfinished(layout.ir(subject.key, "base"), manifest.digest(source)) as kept:
         folder = source if unet == memory.FP16 else schemes.light_pipeline(source, kept / "light")
         base = pipelines.load(folder, "text-to-image", model.sampler, settings.device, room=subject.room)
-        drawing.generate(base, subject.prompts[0].text, model.sampler, settings.benchmark.seed, steps=2)  # warm-up
+        if not subject.kept.has(f"base/half/{settings.benchmark.seed}"):  # warm-up
+            drawing.generate(base, subject.prompts[0].text, model.sampler, settings.benchmark.seed, steps=2)
         how = model.sampler, subject.steps, settings.benchmark, subject.room.clock
-        stage = tasks.first_stage(base, subject.prompts, *how, others=subject.controls[1])
+        finished = max([count for task, count in subject.extent.prompts.items() if task != subject.main_task] or [0])
+        much = {"finished": finished, "others": subject.controls[1], "kept": subject.kept}
+        stage = tasks.first_stage(base, subject.prompts, *how, **much)
         del base
         let_go(subject)
     return replace(subject, first_stage=stage)
@@ -163,13 +182,17 @@ def let_go(subject: Subject) -> None:
 
 
 def jobs(subject: Subject, task: str, pictures: Sequence[Any] = ()) -> list[tasks.Job]:
-    """One per prompt. Image-to-image starts from the base's pictures: `pictures` where the model is its own base."""
+    """One for each prompt that the task is drawn of.
+
+    Image-to-image starts from the base's pictures: `pictures` where the model is its own base.
+    """
     starts = None
     if subject.first_stage is not None:
         starts = subject.first_stage.starts(task)
     elif task == "image-to-image":
         starts = [tasks.Start(picture) for picture in pictures]
-    return tasks.jobs(task, subject.prompts, starts, subject.settings.benchmark, subject.settings.model.sampler)
+    prompts = subject.prompts[: subject.extent.prompts[task]]
+    return tasks.jobs(task, prompts, starts, subject.settings.benchmark, subject.settings.model.sampler)
 
 
 def other_jobs(subject: Subject) -> list[tasks.Job]:
@@ -182,13 +205,42 @@ def other_jobs(subject: Subject) -> list[tasks.Job]:
 
 
 def run(subject: Subject, pipeline: Any, job: tasks.Job, precision: str) -> tasks.Run:
-    """One job's picture; `Unusable` where it is none, or where OpenVINO does not come to one."""
+    """One job's picture, drawn now or before; `Unusable` where it is none, or where OpenVINO does not come to one."""
+    name = run_name(job, precision)
+    return tasks.kept_run(subject.kept, name, job, lambda: drawn(subject, pipeline, job, precision))
+
+
+def drawn(subject: Subject, pipeline: Any, job: tasks.Job, precision: str) -> tasks.Run:
+    """The same, drawn now."""
+    result = draw(subject, pipeline, job, precision, subject.steps)
     try:
-        result = tasks.run(pipeline, job, subject.settings.model.sampler, subject.steps, subject.room.clock)
         tasks.require_picture(result, subject.key, precision)
+    except ValueError as error:
+        raise Unusable(precision, str(error)) from error
+    return result
+
+
+def run_name(job: tasks.Job, precision: str) -> str:
+    return f"{precision}/{job.task}/{job.seed}"
+
+
+def draw(subject: Subject, pipeline: Any, job: tasks.Job, precision: str, steps: int) -> tasks.Run:
+    """A picture of so many steps, whatever it shows."""
+    try:
+        return tasks.run(pipeline, job, subject.settings.model.sampler, steps, subject.room.clock)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise Unusable(precision, f"{subject.key} {precision} does not run: {reason}") from error
     except ValueError as error:
         raise Unusable(precision, str(error)) from error
-    return result
+
+
+def warm_up(subject: Subject, pipeline: Any, job: tasks.Job, precision: str) -> None:
+    """A picture of few steps: kernels are chosen and memory laid out by the first one, not by the twentieth."""
+    draw(subject, pipeline, job, precision, fewest_steps(job, subject.steps))
+
+
+def fewest_steps(job: tasks.Job, steps: int) -> int:
+    """As few as run two of them, where a picture has so many: image-to-image runs a share."""
+    share = job.settings.get("strength", 1.0 - job.settings.get("denoising_start", 0.0))
+    return min(steps, math.ceil(WARM_STEPS / share))

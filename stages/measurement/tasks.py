@@ -15,10 +15,11 @@ import numpy as np
 
 from stages.generation import drawing
 from stages.measurement import fidelity, latency
+from stages.measurement.kept import Kept
 
 if TYPE_CHECKING:
     from stages.prompts.sets import Prompt
-    from stages.settings.schema import Benchmark, Sampler
+    from stages.settings.schema import Benchmark, Model, Sampler
 
 TASKS = ("text-to-image", "image-to-image", "two-stage", "two-stage-sdedit")
 Clock = Callable[[], float]  # seconds
@@ -51,6 +52,14 @@ class Run:
     latents: list[np.ndarray]  # after every step
     steps: int  # of this pipeline alone
     seconds: float
+
+
+def of_model(model: Model) -> list[str]:
+    """A model's own tasks, the main one first; where two-stage is among them, both of its ways."""
+    main = "two-stage" if model.role == "refiner" else "text-to-image"
+    own = {*model.tasks, main}
+    own |= {"two-stage-sdedit"} if "two-stage" in own else set()
+    return sorted(own & set(TASKS), key=lambda task: (task != main, TASKS.index(task)))
 
 
 def jobs(
@@ -95,6 +104,25 @@ def run(pipeline: Any, job: Job, sampler: Sampler, steps: int, clock: Clock = ti
     return Run(job, picture, latents, drawing.executed_steps(pipeline), seconds)
 
 
+def kept_run(kept: Kept, name: str, job: Job, draw: Callable[[], Run]) -> Run:
+    """The run of a job that `draw` makes, or made before under this name."""
+
+    def make() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        found = draw()
+        arrays = {f"{step:04d}": array for step, array in enumerate(found.latents)}
+        return arrays | {"picture": np.asarray(found.picture)}, {"steps": found.steps, "seconds": found.seconds}
+
+    arrays, facts = kept.arrays(name, make)
+    latents = [array for step, array in arrays.items() if step != "picture"]
+    return Run(job, _picture(arrays["picture"]), latents, facts["steps"], facts["seconds"])
+
+
+def _picture(array: np.ndarray) -> Any:
+    from PIL import Image
+
+    return Image.fromarray(array)
+
+
 def require_picture(run: Run, model: str, precision: str) -> None:
     """ValueError that names model, precision and seed where a run came to NaN, black or one colour."""
     flaw = fidelity.flaw(run.latents[-1]) if not np.isfinite(run.latents[-1]).all() else None
@@ -113,32 +141,49 @@ def first_stage(
     steps: int,
     settings: Benchmark,
     clock: Clock = time.perf_counter,
+    *,
+    finished: int,
     others: int = 0,
+    kept: Kept | None = None,
 ) -> FirstStage:
-    """The base's part in the two-stage tasks, for every prompt; of the first `others` with other seeds too."""
-    halves, finished, pictures = [], [], []
+    """The base's part in the two-stage tasks, for every prompt; of the first `finished` prompts the whole picture too,
+    and of the first `others` half of one with another seed."""
+    import torch
+
+    kept = kept or Kept()
 
     def draw(n: int, further: int = 0, **how: Any) -> Start:
         seed = settings.seed + n + further
-        latents, seconds = latency.stopwatch(
-            lambda: drawing.generate(pipeline, prompts[n].text, sampler, seed, steps=steps, output="latent", **how),
-            clock,
-        )
-        return Start(latents, drawing.executed_steps(pipeline), seconds)
 
-    for n in range(len(prompts)):
-        halves.append(draw(n, denoising_end=sampler.high_noise_fraction))
-        finished.append(draw(n))
-        picture, seconds = latency.stopwatch(lambda: drawing.decode(pipeline, finished[-1].image), clock)
-        pictures.append(Start(picture, finished[-1].steps, finished[-1].seconds + seconds))
-    apart = [draw(n, denoising_end=sampler.high_noise_fraction, further=OTHER_SEED) for n in range(others)]
-    return FirstStage(halves, finished, pictures, apart)
+        def make() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+            latents, seconds = latency.stopwatch(
+                lambda: drawing.generate(pipeline, prompts[n].text, sampler, seed, steps=steps, output="latent", **how),
+                clock,
+            )
+            return {"latents": latents.numpy()}, {"steps": drawing.executed_steps(pipeline), "seconds": seconds}
+
+        arrays, facts = kept.arrays(f"base/{'half' if how else 'finished'}/{seed}", make)
+        return Start(torch.from_numpy(arrays["latents"]), facts["steps"], facts["seconds"])
+
+    def decode(n: int, start: Start) -> Start:
+        def make() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+            picture, seconds = latency.stopwatch(lambda: drawing.decode(pipeline, start.image), clock)
+            return {"picture": np.asarray(picture)}, {"seconds": seconds}
+
+        arrays, facts = kept.arrays(f"base/picture/{settings.seed + n}", make)
+        return Start(_picture(arrays["picture"]), start.steps, start.seconds + facts["seconds"])
+
+    half = {"denoising_end": sampler.high_noise_fraction}
+    halves = [draw(n, **half) for n in range(len(prompts))]
+    whole = [draw(n) for n in range(finished)]
+    apart = [draw(n, further=OTHER_SEED, **half) for n in range(others)]
+    return FirstStage(halves, whole, [decode(n, start) for n, start in enumerate(whole)], apart)
 
 
 @dataclass(frozen=True)
 class FirstStage:
-    """Half-finished latents, finished latents and pictures of the base, one per prompt; `others`: half-finished
-    latents of the first prompts from other seeds."""
+    """Half-finished latents of the base, one per prompt; finished latents and pictures of the first prompts; `others`:
+    half-finished latents of the first prompts from other seeds."""
 
     halves: list[Start]
     finished: list[Start]

@@ -30,24 +30,27 @@ Loaded = dict[str, dict[str, Any]]  # pipelines by precision and task
 def interleaved_runs(
     subject: Subject, loaded: Loaded, reference: Reference, tick: Callable[[], Any]
 ) -> dict[str, list[tasks.Run]]:
-    """Every task and prompt by every precision in turn, after warm-up."""
+    """Every task and prompt by every precision in turn, after warm-up; but for what is known already."""
     runs: dict[str, list[tasks.Run]] = defaultdict(list)
     for task in subject.all_tasks:
         todo = subjects.jobs(subject, task, [run.picture for run in reference.runs])
-        warmup = subject.settings.benchmark.warmup if task == subject.main_task else 1
-        for job in todo[:1] * warmup:
+        known = {name: reference.own_runs(name, task) for name in loaded}
+        warmup = subject.extent.warmup if task == subject.main_task else 1
+        for _ in range(warmup):
             for name, pipes in loaded.items():
-                subjects.run(subject, pipes[task], job, name)
-        for job in todo:
+                if not known[name] and not all(subject.kept.has(subjects.run_name(job, name)) for job in todo):
+                    subjects.warm_up(subject, pipes[task], todo[0], name)
+        for number, job in enumerate(todo):
             for name, pipes in loaded.items():
-                runs[name].append(subjects.run(subject, pipes[task], job, name))
+                run = known[name][number] if known[name] else subjects.run(subject, pipes[task], job, name)
+                runs[name].append(run)
                 tick()
     return dict(runs)
 
 
 def part_times(subject: Subject, loaded: Loaded, reference: Reference) -> dict[str, dict[str, list[float]]]:
     """Seconds of text encoders, one UNet step and VAE decode, each measured in turns of the precisions."""
-    settings, point = subject.settings.benchmark, reference.points[len(reference.points) // 2]
+    extent, point = subject.extent, reference.points[len(reference.points) // 2]
     sampler, text = subject.settings.model.sampler, subject.prompts[0].text
     latents = torch_tensor(reference.runs[0].latents[-1])
     parts = {
@@ -60,10 +63,10 @@ def part_times(subject: Subject, loaded: Loaded, reference: Reference) -> dict[s
         calls = {
             name: lambda call=call, pipeline=pipes[subject.main_task]: call(pipeline) for name, pipes in loaded.items()
         }
-        counts = {"repetitions": settings.repetitions, "warmup": settings.warmup}
-        enough_s = SHORT_S * max(1, len(calls) / 2)
-        how = {"at_least_s": enough_s, "prime_below_s": CACHED_S, "clock": subject.room.clock}
-        seconds = latency.interleaved(calls, **counts, **how)
+        counts = {"repetitions": extent.repetitions, "warmup": extent.warmup}
+        how = {"at_least_s": SHORT_S * max(1, len(calls) / 2), "prime_below_s": CACHED_S, "clock": subject.room.clock}
+        name = f"times/{part}/{'+'.join(loaded)}"
+        seconds = subject.kept.value(name, lambda calls=calls, how=counts | how: latency.interleaved(calls, **how))
         for name, values in seconds.items():
             times[name][part] = values
     return times
@@ -74,12 +77,14 @@ def footprints(subject: Subject, reference: Reference, tick: Callable[[], Any]) 
     found, shapes = {}, request_shapes(subject, reference)
     for name, folder in subject.folders.items():
         in_turn = not fitting.together(folder, subject.asked)
-        device = config.as_dict(subject.precisions[name].device)
+        how = shapes, config.as_dict(subject.precisions[name].device), in_turn
         try:
-            found[name] = footprint.measure(folder, shapes, device, in_turn)
+            measured = subject.kept.value(
+                f"footprint/{name}", lambda folder=folder, how=how: footprint.measure(folder, *how)
+            )
         except ValueError as error:
             raise subjects.Unusable(name, str(error)) from error
-        found[name]["parts_in_memory"] = "in turn" if in_turn else "together"
+        found[name] = measured | {"parts_in_memory": "in turn" if in_turn else "together"}
         tick()
     return found
 

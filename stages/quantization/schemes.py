@@ -259,8 +259,8 @@ def _quantize_activations(
 ) -> ov.Model:
     """NNCF's post-training quantization; weights that are compressed already stay as they are.
 
-    With a folder for what is unfinished, ranges are collected there, leanly (convolutions with the weights of
-    `original`, if given); without one, as NNCF does it.
+    With a folder for what is unfinished, ranges are collected there, leanly (of one row of each sample, convolutions
+    with the weights of `original`, if given); without one, as NNCF does it.
     """
     import nncf
     from nncf.quantization.range_estimator import RangeEstimatorParameters, RangeEstimatorParametersSet
@@ -279,7 +279,7 @@ def _quantize_activations(
     with statistics.lean(kept / statistics.RANGES, own, before) if kept else contextlib.nullcontext():
         return nncf.quantize(
             model,
-            nncf.Dataset(samples),
+            nncf.Dataset(statistics.OneRow(samples) if kept else samples),
             model_type=nncf.ModelType.TRANSFORMER,
             subset_size=settings.samples,
             ignored_scope=nncf.IgnoredScope(

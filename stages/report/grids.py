@@ -37,11 +37,13 @@ def worst(result: Result) -> Grid:
     task, texts = main_task(result), results.prompts([result])
     prompts = [entry for entry in result.value(result.after, "worst_prompts") or [] if entry["id"] in texts]
     columns = [f"{entry['text']}: {in_db(entry['psnr_db'])}".replace(" dB", "\u00a0dB") for entry in prompts]
+    against = REFERENCE if result.takes(task, REFERENCE) else BEFORE  # which may stand in for it
     pairs = [
-        tuple(result.take(task, precision, entry["id"]) for precision in (REFERENCE, result.after)) for entry in prompts
+        tuple(result.take(task, precision, entry["id"]) for precision in (against, result.after)) for entry in prompts
     ]
     differences = [pictures.difference(one, other, GAIN) if one and other else None for one, other in pairs]
-    shown = {"float32": [one for one, _ in pairs], title(result.after): [other for _, other in pairs]}
+    label = "float32" if against == REFERENCE else title(against)
+    shown = {label: [one for one, _ in pairs], title(result.after): [other for _, other in pairs]}
     rows = [Row(label, "", taken) for label, taken in shown.items()] + [Row("difference", f"times {GAIN}", differences)]
     return Grid(f"{result.title}: the worst prompts", columns, rows if any(differences) else [])
 

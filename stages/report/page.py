@@ -11,7 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.report import comparison, evidence, grids, panels, pictures, plots, results, summary, verdicts, words
+from stages.report import (
+    comparison,
+    evidence,
+    grids,
+    panels,
+    pictures,
+    plots,
+    results,
+    summary,
+    true_size,
+    verdicts,
+    words,
+)
 from stages.report.pictures import Grid
 from stages.report.results import BEFORE, Result
 from stages.report.verdicts import Verdict
@@ -36,8 +48,10 @@ def page(
     shown: dict[str, Grid],
     drawn: dict[str, str],
     judged: Sequence[Verdict] = (),
+    at_true_size: dict[str, Any] | None = None,
 ) -> str:
-    """The whole page. `shown`: grids by name, `drawn`: SVG by name, both in the order of the page; `judged`: gates."""
+    """The whole page. `shown`: grids by name, `drawn`: SVG by name, both in the order of the page; `judged`: gates;
+    `at_true_size`: what `python -m stages.true_size` found."""
     return (
         environment()
         .get_template("page.html")
@@ -46,6 +60,7 @@ def page(
             headline=summary.headline(found),
             key_figures=summary.key_figures(found),
             warnings=summary.warnings(found, machine),
+            true_size=true_size.on_page(at_true_size) if at_true_size else None,
             columns=comparison.columns(found),
             lines=comparison.comparison(found),
             gates=verdicts.by_scheme(judged),

@@ -99,6 +99,7 @@ def warnings(found: list[Result], machine: dict) -> list[str]:
             said.append(f"{result.title} was measured on a busy machine ({busy(noise)}): read its times with care, "
                         f"or repeat them with 'dvc repro -f benchmark@{result.key}'")  # fmt: skip
     said += [note for result in found for note in short_of_memory(result)]
+    said += [f"{result.title}: left out for time: {what}" for result in found for what in left_out(result)]
     ids = {result.record["machine"] for result in found if result.record.get("machine")}
     if len(ids | {machine.get("id", "")} - {""}) > 1:
         said.append("These figures come from more than one machine: compare ratios, not times, between models")
@@ -115,6 +116,11 @@ def short_of_memory(result: Result) -> list[str]:
     if reference not in (None, FLOAT32) and not result.record.get("random_weights"):
         said.append(f"{result.title}: fidelity is against {reference}, memory does not hold it in float32")
     return said
+
+
+def left_out(result: Result) -> list[str]:
+    """What the benchmark's time did not hold."""
+    return result.record.get("left_out") or []
 
 
 def busy(noise: dict) -> str:

@@ -185,6 +185,9 @@ class Judge(Part):
 @dataclass(repr=False)
 class Calibration(Part):
     prompts: Count
+    evaluations: Count | None
+    refiner_evaluations: Count | None
+    draft_steps: Steps | None
     steps_per_prompt: Steps
     sizes: list[list[Pixels]]  # of [width, height]
     unet: Literal["auto", "fp16", "int8-weights"]
@@ -221,6 +224,7 @@ class Quantization(Part):
 
 @dataclass(repr=False)
 class Benchmark(Part):
+    minutes: Annotated[float, Range(0, 100_000)] | None
     prompts: Count
     steps: Steps | None
     repetitions: Count

@@ -119,7 +119,7 @@ def test_the_recorder_goes_on_with_a_unet_that_came_back() -> None:
             drawing.generate(pipeline, "a red dog", sampler(), seed)
     assert len(samples) == 2 * sampler().steps, "calls to load are not recorded"
     pipeline.unet.compile()
-    assert not isinstance(pipeline.unet.request, recording._Recorder)
+    assert not isinstance(pipeline.unet.request, recording._Listener)
 
 
 def test_prompts_encoded_ahead_draw_what_the_texts_draw() -> None:

@@ -16,6 +16,7 @@ from stages import plan
 from stages.machine import budget, description, memory, sizes, speed, usage, watcher
 from stages.machine.budget import Need
 from stages.machine.memory import FP16, INT8, INT8_WEIGHTS, Request
+from stages.settings import composing
 from tests.quantization.test_schemes import settings as quantization
 from tests.tiny_ir import CPU, part, sampler, tiny_int8, tiny_ir
 
@@ -191,6 +192,25 @@ def test_the_plan_has_a_line_for_every_model_and_says_what_does_not_fit(
     assert {"model", "sdxl", "vega", "vega-tiny-vae"} <= set(lines)
     assert "sdxl: calibrates with a UNet of INT8 weights" in said
     assert "FP16 is not run: it needs" in said
+
+
+def test_the_plan_shows_three_paces_each_slower_than_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(usage, "REPORTS", tmp_path)
+    settings = {
+        pace: composing.composed(plan.READS, ["family=hub", "model=[sdxl,sdxl-refiner,vega,vegart]", *chosen])
+        for pace, chosen in {"quick": plan.at("quick"), "default": [], "thorough": plan.at("thorough")}.items()
+    }
+    known = plan.usable(settings["default"])
+    for key in known:
+        taken = [
+            sum(need.seconds or 0 for need in plan.foretold(key, one, known).values()) for one in settings.values()
+        ]
+        assert taken == sorted(taken) and taken[0] < taken[2] / 2
+    plan.main(["model=[vega]"])
+    heads = capsys.readouterr().out.splitlines()[2]
+    assert heads.split()[-5:] == ["all", "all,", "quick", "all,", "thorough"]
 
 
 def test_a_misspelt_setting_of_the_plan_is_named(capsys: pytest.CaptureFixture[str]) -> None:

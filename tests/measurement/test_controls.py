@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.measurement import controls, doubts, tasks
+from stages.measurement import controls, doubts, extent, tasks
 from stages.measurement import subject as subjects
+from stages.measurement.extent import Extent
 from stages.prompts.sets import Prompt
 
 PROMPTS = [Prompt(f"p{n}", f"text {n}") for n in range(4)]
@@ -64,11 +65,12 @@ def subject(prompts: int, random_weights: bool = False) -> subjects.Subject:
     settings = SimpleNamespace(quantization=SimpleNamespace(name="int8"))
     facts = {"fp16": {"random_weights": random_weights}, "int8": {"scheme": "hybrid"}}
     precisions = {name: SimpleNamespace(facts=stated) for name, stated in facts.items()}
-    return subjects.Subject("x", settings, precisions, {}, PROMPTS[:prompts], 5, None)
+    much = Extent({"text-to-image": prompts}, points=8, exact=True, controls=True, repetitions=1, warmup=1)
+    return subjects.Subject("x", settings, precisions, {}, PROMPTS[:prompts], 5, None, much)
 
 
 def test_few_pictures_are_spent_on_controls_and_none_on_random_weights():
-    assert subject(4).controls == (subjects.AGAIN, subjects.OTHERS) == (1, 2)
+    assert subject(4).controls == (extent.AGAIN, extent.OTHERS) == (1, 2)
     assert subject(1).controls == (1, 1)
     assert subject(4, random_weights=True).controls == (0, 0)
 

@@ -1,7 +1,5 @@
 """Likeness to the reference as computed by hand: by prompt, by quarter of the schedule, by sample; the worst three."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -60,7 +58,7 @@ def test_a_score_without_anything_to_lose_has_no_drop():
 
 
 @pytest.fixture
-def found(monkeypatch) -> dict:
+def found() -> dict:
     """Two prompts with two points each: signals of 10, errors of 1 and 0.1, then of 0 and 1."""
     reference = Reference(
         "float32",
@@ -69,10 +67,9 @@ def found(monkeypatch) -> dict:
         [np.array([10.0])] * 4,
         ["p0", "p0", "p60", "p60"],
     )
-    predicted = iter([11.0, 10.1, 10.0, 11.0])
-    monkeypatch.setattr(likeness.drawing, "predict", lambda pipeline, point: np.array([next(predicted)]))
+    predicted = [np.array([value]) for value in (11.0, 10.1, 10.0, 11.0)]
     others = runs("image-to-image", 1, 1)
-    return likeness.likeness(reference, others + runs("text-to-image", 101, 100, latents=-1.0), SimpleNamespace())
+    return likeness.likeness(reference, others + runs("text-to-image", 101, 100, latents=-1.0), predicted)
 
 
 def test_predictions_are_compared_at_every_sample_and_pooled_by_prompt_and_quarter(found):
@@ -107,7 +104,7 @@ def test_the_worst_three_prompts_are_shown_the_worst_first_and_equal_pictures_la
 
 def test_without_a_reference_every_figure_is_null_under_its_key():
     reference = Reference(None, runs("text-to-image", 1), [], [])
-    assert likeness.likeness(reference, [], None) == dict.fromkeys(likeness.KEYS)
+    assert likeness.likeness(reference, [], []) == dict.fromkeys(likeness.KEYS)
 
 
 def test_quarters_end_below_250_500_and_750():

@@ -30,6 +30,8 @@ def contents(xml: Path) -> tuple[bytes, bytes]:
 def test_the_model_is_the_one_that_nncf_makes_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = float_ir(tmp_path / "fp16")
     monkeypatch.setattr(statistics, "restore_convolutions", lambda *_: None)  # which NNCF runs with compressed weights
+    monkeypatch.setattr(statistics, "OneRow", lambda samples: samples)  # of which NNCF takes all rows, in float32
+    monkeypatch.setattr(statistics, "floats", lambda: "f32")
     quantize(source, tmp_path / "lean/m.xml", tmp_path / "kept", samples())
     before = schemes._quantize_activations
     plain = lambda *args, kept, original: before(*args)  # noqa: E731
@@ -129,3 +131,34 @@ def test_extremes_are_of_the_first_samples_where_so_many_are_asked_for(tmp_path:
     assert statistics.channels(tmp_path)["tap"].high.tolist() == [9, 1]
     assert statistics.channels(tmp_path, 2)["tap"].high.tolist() == [3, 1]
     assert statistics.channels(tmp_path, 2)["tap"].mean_low == -2
+
+
+def test_of_each_sample_one_row_is_run_and_neither_is_forgotten() -> None:
+    pairs = [
+        {"sample": np.array([[n], [-n]], np.float32), "timestep": np.float32(n), "text": np.array([[n, n], [-n, -n]])}
+        for n in range(1, 41)
+    ]
+    found = list(statistics.OneRow(pairs))
+    assert [sample["timestep"] for sample in found] == [sample["timestep"] for sample in pairs]
+    assert all(sample["sample"].shape == (1, 1) and sample["text"].shape == (1, 2) for sample in found)
+    assert all(sample["text"][0, 0] == sample["sample"][0, 0] for sample in found), "rows are not mixed"
+    signs = [float(np.sign(sample["sample"][0, 0])) for sample in found]
+    assert 10 < signs.count(1.0) < 30 and signs != [1.0, -1.0] * 20
+    again = [float(np.sign(sample["sample"][0, 0])) for sample in statistics.OneRow(pairs)]
+    assert again == signs, "the same in every run"
+    alone = [{"sample": np.ones((1, 4), np.float32), "timestep": np.array([3.0], np.float32)}]
+    assert list(statistics.OneRow(alone))[0]["sample"].shape == (1, 4)
+
+
+def test_extremes_in_the_processors_fastest_floats_are_those_of_float32_nearly(tmp_path: Path, monkeypatch) -> None:
+    source = float_ir(tmp_path / "fp16")
+    ranges = {}
+    for floats in ("f32", "bf16"):
+        monkeypatch.setattr(statistics, "floats", lambda floats=floats: floats)
+        quantize(source, tmp_path / floats / "m.xml", tmp_path / f"kept-{floats}", samples())
+        ranges[floats] = statistics.channels(tmp_path / f"kept-{floats}" / statistics.RANGES)
+    assert ranges["f32"].keys() == ranges["bf16"].keys() and ranges["f32"]
+    for name, exact in ranges["f32"].items():
+        assert ranges["bf16"][name].high == pytest.approx(
+            exact.high, rel=0.02, abs=0.02 * float(np.abs(exact.high).max())
+        )

@@ -150,7 +150,10 @@ def test_overrides_change_this_run_only(params: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("benchmark.stpes=2", r"benchmark\.stpes is not a setting \(did you mean steps\?\); allowed: prompts, steps,"),
+        (
+            "benchmark.stpes=2",
+            r"benchmark\.stpes is not a setting \(did you mean steps\?\); allowed: minutes, prompts, steps,",
+        ),
         ("benchmark.steps=0", r"benchmark\.steps must be at least 1 and at most 1000, got 0"),
         ("benchmark.steps=few", r"benchmark\.steps must be a whole number, got 'few'"),
         ("benchmark.steps=1.5", r"benchmark\.steps must be a whole number, got 1\.5"),
@@ -158,7 +161,7 @@ def test_overrides_change_this_run_only(params: Path) -> None:
         ("benchmark.prompts=", r"benchmark\.prompts must be a whole number, got None"),
         ("benchmark.strength=0", r"benchmark\.strength must be above 0 and at most 1, got 0"),
         ("benchmark.strength=.nan", r"benchmark\.strength must be above 0 and at most 1, got nan"),
-        ("benchmark=3", r"benchmark is a group: set benchmark\.prompts, .*or compose another.*-S benchmark=3"),
+        ("benchmark=3", r"benchmark is a group: set benchmark\.minutes, .*or compose another.*-S benchmark=3"),
         ("benchmark.steps", r"override 'benchmark\.steps' must look like key=value"),
         ("model.mini-vega.sampler.scheduler=EulerScheduler", r"sampler\.scheduler must be one of DDIM.*did you mean E"),
         (

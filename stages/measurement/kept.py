@@ -1,0 +1,84 @@
+"""Finished pieces of a benchmark, each kept as it comes, so that a killed one goes on and draws nothing twice.
+
+Consumes names of pieces and functions that make them; produces the pieces, made now or found. Each is a file of its
+own, whole or absent; without a folder they are remembered, and gone with the process. Knows no precision and no model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.files import placing
+
+Arrays = dict[str, np.ndarray]
+
+
+class Kept:
+    """`kept.value("peaks", measure)` is what `measure()` returned when it was first asked for under that name."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self._remembered: dict[str, Any] = {}
+
+    def value(self, name: str, make: Callable[[], Any]) -> Any:
+        """Numbers, texts, lists and dictionaries: what JSON holds."""
+        if self.folder is None:
+            return self._remember(name, make)
+        path = self.folder / f"{file_name(name)}.json"
+        if not path.is_file():
+            placing.write_text(path, json.dumps(make()))
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    def arrays(self, name: str, make: Callable[[], tuple[Arrays, dict[str, Any]]]) -> tuple[Arrays, dict[str, Any]]:
+        """Arrays by name, in order, and facts beside them."""
+        if self.folder is None:
+            return self._remember(name, make)
+        path = self.folder / f"{file_name(name)}.safetensors"
+        if not path.is_file():
+            save(path, *make())
+        return load(path)
+
+    def found(self, name: str) -> tuple[Arrays, dict[str, Any]]:
+        """Arrays that are there."""
+        return self._remembered[name] if self.folder is None else load(self.folder / f"{file_name(name)}.safetensors")
+
+    def has(self, name: str) -> bool:
+        """Whether arrays of that name are there."""
+        return name in self._remembered or (
+            self.folder is not None and (self.folder / f"{file_name(name)}.safetensors").is_file()
+        )
+
+    def _remember(self, name: str, make: Callable[[], Any]) -> Any:
+        if name not in self._remembered:
+            self._remembered[name] = make()
+        return self._remembered[name]
+
+
+def file_name(name: str) -> str:
+    """`fp16 in float32/two-stage/7` as `fp16-in-float32-two-stage-7`"""
+    return re.sub(r"[^\w.]+", "-", name)
+
+
+def save(path: Path, arrays: Arrays, facts: dict[str, Any]) -> None:
+    from safetensors.numpy import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    save_file(tensors, partial, metadata={"facts": json.dumps({"order": list(arrays), "facts": facts})})
+    os.replace(partial, path)
+
+
+def load(path: Path) -> tuple[Arrays, dict[str, Any]]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        about = json.loads(file.metadata()["facts"])
+        return {name: file.get_tensor(name) for name in about["order"]}, about["facts"]

@@ -1,0 +1,108 @@
+"""What single pieces of a benchmark take on this machine, foretold: pictures of every task, points, turns, loading.
+
+Consumes settings, sizes of components and how precisions are stored; produces `Seconds`, out of which
+stages.measurement.extent plans. Measures nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from stages.machine import description, memory, speed
+from stages.machine.costs import costs
+from stages.machine.memory import Request
+from stages.machine.sizes import Sizes
+from stages.measurement import extent, tasks
+
+if TYPE_CHECKING:
+    from stages.measurement.extent import Extent
+    from stages.settings.schema import Benchmark, Model
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Of single pieces, in all precisions that are run together.
+
+    `pictures`: by task; `first`: what a refiner's base spends on one; `exact` and `alone`: a picture of the main task
+    by the reference in float32, and by FP16 as it runs; `point`: a prediction by all and by the reference; `turn`:
+    every part once; `once`: whatever is spent once, loading above all.
+    """
+
+    pictures: dict[str, float]
+    first: dict[str, float]
+    exact: float
+    alone: float
+    point: float
+    turn: float
+    once: float
+
+    def of(self, found: Extent) -> float:
+        seconds = self.once + sum((self.pictures[task] + self.first[task]) * n for task, n in found.prompts.items())
+        seconds += found.main * found.points * self.point + (found.repetitions + found.warmup) * self.turn
+        reference, main = (self.exact, next(iter(found.prompts))) if found.exact else (self.alone, "")
+        seconds += found.main * self.exact if found.exact else 0.0
+        if found.controls:
+            seconds += (extent.again(found) + extent.others(found)) * (reference + self.first.get(main, 0.0))
+        return seconds
+
+
+def planned(
+    model: Model, settings: Benchmark, sizes: Sizes, base: Sizes | None, asked: Request, stored: tuple[str, ...]
+) -> tuple[Extent, Seconds, list[str]]:
+    """How much is measured within `settings.minutes`, what single pieces of it take, and what is left out; the
+    arguments are those of `foretold`."""
+    seconds, own = foretold(model, settings, sizes, base, asked, stored), tasks.of_model(model)
+    steps = own_steps(own[0], settings.steps or model.sampler.steps, settings, model.sampler.high_noise_fraction)
+    whole, found = extent.everything(settings, own, steps), extent.fitting(settings, own, steps, seconds)
+    return found, seconds, extent.left_out(found, whole, settings.minutes, seconds)
+
+
+def foretold(
+    model: Model, settings: Benchmark, sizes: Sizes, base: Sizes | None, asked: Request, stored: tuple[str, ...]
+) -> Seconds:
+    """`stored`: how the UNet of each precision is; `base`: sizes of the base that a refiner works with."""
+    steps, fraction = settings.steps or model.sampler.steps, model.sampler.high_noise_fraction
+    unet, exact = sizes["unet"], replace(asked, floats="f32")
+    fits = memory.in_turn_gb(sizes, exact) <= memory.SHARE * description.memory_gb()
+    precise = exact if fits else asked
+    each, one = [speed.step_s(unet, asked, way) for way in stored], speed.step_s(unet, precise)
+    decode, own = speed.decode_s(asked), tasks.of_model(model)
+    run = {task: own_steps(task, steps, settings, fraction) for task in own}
+    encode = {task: 0.5 * decode if task == "image-to-image" else 0.0 for task in own}
+    ready = 3 * costs()["load_s"] * unet.parameters / 1e9
+    return Seconds(
+        pictures={task: run[task] * sum(each) + len(each) * (decode + encode[task]) for task in own},
+        first=first_stage(own, steps, fraction, base, asked),
+        exact=run[own[0]] * one + speed.decode_s(precise),
+        alone=run[own[0]] * speed.step_s(unet, asked) + decode,
+        point=sum(each) + one,
+        turn=sum(each) + len(each) * decode,
+        once=sum(ready + 2 * (step + decode) for step in [*each, one]),
+    )
+
+
+def first_stage(
+    own: list[str], steps: int, fraction: float | None, base: Sizes | None, asked: Request
+) -> dict[str, float]:
+    """Seconds of a refiner's base for one picture of each task: half-finished latents, and finished ones once."""
+    found = dict.fromkeys(own, 0.0)
+    if base is None:
+        return found
+    step = speed.step_s(base["unet"], asked)
+    found[own[0]] = (fraction or 1.0) * steps * step
+    for task in own[1:2]:
+        found[task] = steps * step + speed.decode_s(asked)
+    return found
+
+
+def own_steps(task: str, steps: int, settings: Benchmark, fraction: float | None) -> int:
+    """UNet steps that a model itself runs in a picture of this task."""
+    share = {
+        "text-to-image": 1.0,
+        "image-to-image": settings.strength,
+        "two-stage": 1.0 - (fraction or 0.0),
+        "two-stage-sdedit": settings.sdedit_strength,
+    }[task]
+    return max(1, math.floor(steps * share + 1e-9))
