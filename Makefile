@@ -46,7 +46,7 @@ repro: install  ## run the pipeline: checkpoints to reports/index.html
 readme: repro  ## refresh the README's table, picture and reports/reference with what was measured here
 	python -m stages.compare --readme
 
-true-size: install  ## time, memory and size of SDXL, SSD-1B and Vega on this machine, random weights, a quarter of an hour
+true-size: install  ## time, memory and size of SDXL, SSD-1B and Vega on this machine, random weights, 20 minutes
 	@python -m stages.true_size
 
 params: install  ## compose params.yaml out of conf/

@@ -47,7 +47,7 @@ class Case:
 
 def true_size(settings: Any, root: Path = PLACE) -> dict[str, Any]:
     """Build and measure every model; what is returned stands in reports/true-size.json too."""
-    rows: list[dict[str, Any]] = []
+    found: dict[str, Any] = {"machine": description.describe(), "floats": memory.floats(settings.device), "rows": []}
     built = [key for key in settings.models if key not in LIKE]
     with latency.disturbance(description.load_average()) as noise:
         for number, key in enumerate(built, 1):
@@ -55,11 +55,12 @@ def true_size(settings: Any, root: Path = PLACE) -> dict[str, Any]:
             print(f"[{number} of {len(built)}] {key}: built with random weights, then measured", flush=True)
             build(key, settings, root)
             for mine in (name for name in settings.models if LIKE.get(name, name) == key):
-                rows.append(measure(mine, key, settings, root))
-                print("  " + table.line(rows[-1]), flush=True)
+                found["rows"].append(measure(mine, key, settings, root))
+                print("  " + table.line(found["rows"][-1]), flush=True)
+                placing.write_text(layout.TRUE_SIZE, json.dumps(found, indent=1) + "\n")  # a killed run's rows stay
             shutil.rmtree(root)
             print(f"  {usage.duration(time.perf_counter() - start)}", flush=True)
-    found = {"machine": description.describe(), "floats": memory.floats(settings.device), "noise": noise, "rows": rows}
+    found |= {"noise": noise}
     placing.write_text(layout.TRUE_SIZE, json.dumps(found, indent=1) + "\n")
     return found
 
