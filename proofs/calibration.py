@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +35,12 @@ UNET = Path("unet/openvino_model.xml")
 
 def judged_at(model: str, folder: Path) -> list[runtime.Inputs]:
     """UNet inputs on the way of whole drawings of evaluation prompts."""
-    settings = config.load(calibrate.READS, model, [*WHOLE, "calibration.steps_per_prompt=8"])
+    how = [*WHOLE, "calibration.steps_per_prompt=8", f"calibration.prompts={PROMPTS}"]
+    settings = config.load(calibrate.READS, model, how)
     chosen = sets.load_prompts(settings.prompts, "evaluation", PROMPTS)
-    settings = replace(settings, calibration=replace(settings.calibration, prompts=PROMPTS))
-    collecting.collect(settings, calibrate._folders(settings, Path(".")), chosen, folder, Room(memory.room_gb()))
+    folders = {"ir": layout.ir(model, layout.FP16)}
+    folders |= {"base": layout.ir(settings.model.base, layout.FP16)} if settings.model.role == "refiner" else {}
+    collecting.collect(settings, folders, chosen, folder, Room(memory.room_gb()))
     return [point for path in sorted(folder.glob("*.safetensors")) for point in shards.load_shard(path)]
 
 

@@ -16,9 +16,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-
 from proofs import children
+from stages import true_size
 from stages.files import manifest, placing
 from stages.ir import anatomy, runtime
 from stages.machine import description
@@ -27,7 +26,7 @@ from stages.settings import config
 
 CHECKPOINTS, IR = Path("artifacts/checkpoints"), Path("artifacts/ir")
 RESULTS = Path("proofs/results/steps.json")
-SIDE, BATCH, TOKENS = 64, 2, 77  # a latent of 512 pixels
+SIDE, BATCH = 64, 2  # a latent of 512 pixels
 TURNS, WARMUP = 5, 2
 PAIRS = {  # what is compared with what: (way, folder of the IR)
     "default": (("openvino", "int8"), ("openvino", "fp16")),
@@ -69,14 +68,7 @@ def in_turns(folders: dict[str, tuple[str, Path]], inputs: children.Inputs, turn
 
 def random_inputs(unet: Any) -> children.Inputs:
     """Noise of the shapes that classifier-free guidance at 512 pixels gives the UNet."""
-    random, inputs = np.random.default_rng(0), {}
-    for port in unet.inputs:
-        name, shape = port.get_any_name(), [side.get_length() if side.is_static else 0 for side in port.partial_shape]
-        known = {"sample": [BATCH, 4, SIDE, SIDE], "timestep": [BATCH]}
-        wanted = known.get(name, [BATCH, *(side or TOKENS for side in shape[1:])])
-        inputs[name] = random.standard_normal(wanted, dtype=np.float32)
-    inputs["timestep"] = np.full(BATCH, 500, np.int64)
-    return inputs
+    return true_size.random_inputs(unet, true_size.Case(SIDE, BATCH, steps=1))
 
 
 def main(argv: list[str] | None = None) -> None:

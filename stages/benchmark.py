@@ -126,8 +126,9 @@ def need(settings: Any) -> budget.Need:
         rerun = "export" if folder.name == FP16 else "quantize"
         manifest.read_whole(folder, rerun=f"{rerun}@{settings.model_key}")
     asked = memory.request(settings.model.sampler, settings.device)
-    found, seconds, _ = subjects.planned(settings, folders)
-    return budget.benchmark(sizes.of_ir(folders[0]), asked, tuple(map(anatomy.stored, folders)), seconds.of(found))
+    stored = tuple(map(anatomy.stored, folders))
+    much, seconds, _ = subjects.planned(settings, stored)
+    return budget.benchmark(sizes.of_ir(folders[0]), asked, stored, seconds.of(much))
 
 
 def main(argv: list[str] | None = None) -> None:

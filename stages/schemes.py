@@ -21,7 +21,8 @@ from stages import benchmark, quantize
 from stages.files import layout, manifest, placing
 from stages.ir import anatomy
 from stages.machine import apart, budget, description, memory, sizes, usage
-from stages.measurement import doubts, prices, rows, sitting
+from stages.measurement import doubts, rows, sitting
+from stages.measurement import subject as subjects
 from stages.measurement.rows import Scheme
 from stages.report import frontier, pictures, schemes_page, schemes_table
 from stages.settings import alternatives, config
@@ -151,8 +152,7 @@ def need(settings: Any, chosen: list[Scheme]) -> budget.Need:
         STORED.get(one.settings.scheme, anatomy.INT8) for one in able for _ in rows.measured_as(one, settings.device)
     ]
     every = anatomy.FP16, *stored
-    base = sizes.of_ir(layout.ir(settings.model.base, layout.FP16)) if settings.model.role == "refiner" else None
-    much, seconds, _ = prices.planned(settings.model, settings.benchmark, found, base, asked, every)
+    much, seconds, _ = subjects.planned(settings, every)
     whole = usage.corrected("benchmark", model, budget.benchmark(found, asked, every, seconds.of(much)))
     for scheme in (one for one in chosen if one.settings and not one.made):
         making = usage.corrected(f"quantize-{scheme.name}", model, quantize.need(model, scheme.settings))

@@ -13,18 +13,22 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stages import download, export, quantize
-from stages.calibration import shards
+from stages.calibration import drafts, shards
 from stages.files import layout, manifest, placing
 from stages.ir import anatomy, runtime
 from stages.machine import apart, budget, description, memory, sizes, usage
 from stages.measurement import footprint, latency
 from stages.report import true_size as table
 from stages.settings import composing, config
+from stages.settings.schema import LATENT_PX
+
+if TYPE_CHECKING:
+    import openvino as ov
 
 READS = ("model", "quantization", "device")
 PLACE = Path("artifacts/true-size")
@@ -33,7 +37,7 @@ LIKE = {"synthetic-vegart": "synthetic-vega"}  # the same UNet, without guidance
 OVERRIDES = ("family=synthetic", f"model=[{','.join(MODELS)}]", "quantization=int8-quick", "quantization.samples=1")
 TURNS, WARMUP = 5, 1
 TOKENS = 77
-TEXT = {"text_encoder": "tokenizer", "text_encoder_2": "tokenizer_2"}
+UNET = "unet/openvino_model.xml"
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def build(key: str, settings: Any, root: Path) -> None:
     shutil.rmtree(root / layout.checkpoint(key))
     samples = root / layout.calibration(key)
     with placing.whole(samples) as folder:
-        unet = root / layout.ir(key, layout.FP16) / "unet/openvino_model.xml"
+        unet = runtime.read(root / layout.ir(key, layout.FP16) / UNET)
         shards.save_shard(shards.shard_path(folder, 0), [random_inputs(unet, case(model))], {"prompt": "noise"})
         manifest.write(folder, stage="calibrate", inputs={}, settings={}, facts={"samples": 1})
     quantize.quantize(key, settings.quantization, root)
@@ -82,15 +86,14 @@ def build(key: str, settings: Any, root: Path) -> None:
 
 def case(model: Any) -> Case:
     sampler = model.sampler
-    fraction = sampler.high_noise_fraction or 0.0
-    steps = sampler.steps - round(sampler.steps * fraction) if model.role == "refiner" else sampler.steps
-    return Case(sampler.height // 8, 2 if sampler.guidance > 1 else 1, steps)
+    steps = drafts.own_part(sampler) if model.role == "refiner" else sampler.steps
+    return Case(sampler.height // LATENT_PX, 2 if sampler.guidance > 1 else 1, steps)
 
 
-def random_inputs(xml: Path, asked: Case) -> dict[str, np.ndarray]:
+def random_inputs(unet: ov.Model, asked: Case) -> runtime.Inputs:
     """Noise of the shapes that the UNet is called with."""
     random, inputs = np.random.default_rng(0), {}
-    for port in runtime.read(xml).inputs:
+    for port in unet.inputs:
         name = port.get_any_name()
         shape = [side.get_length() if side.is_static else 0 for side in port.partial_shape]
         known = {"sample": [asked.rows, 4, asked.side, asked.side], "timestep": [1]}
@@ -109,7 +112,7 @@ def measure(key: str, like: str, settings: Any, root: Path) -> dict[str, Any]:
     shapes = part_shapes(folders[layout.FP16], asked)
     for name, folder in folders.items():
         loaded = footprint.measure(folder, shapes, device)
-        row[name] = {"unet_mb": anatomy.weights_mb(folder / "unet/openvino_model.xml")} | loaded
+        row[name] = {"unet_mb": anatomy.weights_mb(folder / UNET)} | loaded
     seconds = apart.run("measuring", part_seconds, folders, shapes, asked, settings.device)
     for name in names:
         row[name]["step_s"] = latency.latency(seconds.pop(name))
@@ -119,12 +122,9 @@ def measure(key: str, like: str, settings: Any, root: Path) -> dict[str, Any]:
 
 def part_shapes(folder: Path, asked: Case) -> footprint.Shapes:
     """Shapes of one request to every part that drawing from a text calls."""
-    unet = random_inputs(folder / "unet/openvino_model.xml", asked)
+    unet = random_inputs(runtime.read(folder / UNET), asked)
     shapes = {"unet": {name: list(array.shape) for name, array in unet.items()}}
-    for part, tokenizer in TEXT.items():
-        if (folder / part).is_dir():
-            tokens = json.loads((folder / tokenizer / "tokenizer_config.json").read_text())["model_max_length"]
-            shapes[part] = {"input_ids": [1, tokens]}
+    shapes |= footprint.text_shapes(folder)
     return shapes | {"vae_decoder": {"latent_sample": [1, 4, asked.side, asked.side]}}
 
 
@@ -133,8 +133,8 @@ def part_seconds(
 ) -> dict[str, list[float]]:
     """Seconds of UNet steps by precision, in turns, and of the parts that both share."""
     plain = folders[layout.FP16]
-    inputs = random_inputs(plain / "unet/openvino_model.xml", asked)
-    steps = {name: runtime.compile(folder / "unet/openvino_model.xml", device) for name, folder in folders.items()}
+    inputs = random_inputs(runtime.read(plain / UNET), asked)
+    steps = {name: runtime.compile(folder / UNET, device) for name, folder in folders.items()}
     calls = {name: lambda unet=unet: unet(inputs, share_inputs=True) for name, unet in steps.items()}
     found = latency.interleaved(calls, repetitions=TURNS, warmup=WARMUP)
     del steps, calls

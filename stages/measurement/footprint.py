@@ -40,6 +40,16 @@ def measure(ir: Path, shapes: Shapes, device: dict[str, Any], in_turn: bool = Fa
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+def text_shapes(ir: Path) -> Shapes:
+    """Shapes of a request to each text encoder of an IR folder: as many tokens as its tokenizer makes."""
+    shapes: Shapes = {}
+    for part, tokenizer in (("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2")):
+        if (ir / part).is_dir():
+            tokens = json.loads((ir / tokenizer / "tokenizer_config.json").read_text())["model_max_length"]
+            shapes[part] = {"input_ids": [1, tokens]}
+    return shapes
+
+
 def load_and_run(ir: Path, shapes: Shapes, device: Device, in_turn: bool = False) -> dict[str, float | None]:
     """All parts compiled, and each run once on zeros: side by side as a pipeline holds them, or one after the other."""
     if in_turn:

@@ -80,7 +80,7 @@ class Subject:
 
     @property
     def main_task(self) -> str:
-        return "two-stage" if self.settings.model.role == "refiner" else "text-to-image"
+        return next(iter(self.extent.prompts))
 
     @property
     def asked(self) -> memory.Request:
@@ -115,29 +115,29 @@ class Subject:
         return (0, 0) if self.random_weights else (extent.again(self.extent), extent.others(self.extent))
 
 
-def subject(settings: Settings, kept: Kept | None = None) -> Subject:
+def subject(settings: Settings) -> Subject:
     """The subject of these settings: FP16 and the selected scheme."""
     names = (layout.FP16, settings.quantization.name)
     precisions = {name: Precision(layout.ir(settings.model_key, name), settings.device) for name in names}
-    return of(settings, precisions, kept)
+    return of(settings, precisions)
 
 
-def of(settings: Settings, precisions: dict[str, Precision], kept: Kept | None = None) -> Subject:
+def of(settings: Settings, precisions: dict[str, Precision]) -> Subject:
     """A subject of any precisions, run as far as this machine's memory holds them and `benchmark.minutes` reach."""
     folders = {name: one.folder for name, one in precisions.items()}
     run, skipped = fitting.which(folders, memory.request(settings.model.sampler, settings.device))
-    found, _, said = planned(settings, list(run.values()))
+    found, _, said = planned(settings, tuple(map(anatomy.stored, run.values())))
     evaluation = sets.load_prompts(settings.prompts, "evaluation", found.main)
-    how = evaluation, steps_of(settings), Room(memory.room_gb()), found, said, kept or Kept()
+    how = evaluation, steps_of(settings), Room(memory.room_gb()), found, said
     return Subject(settings.model_key, settings, precisions, skipped, *how)
 
 
-def planned(settings: Settings, folders: list[Path]) -> tuple[Extent, prices.Seconds, list[str]]:
-    """How much of a benchmark of these IR folders fits its time, see stages.measurement.prices."""
+def planned(settings: Settings, stored: tuple[str, ...]) -> tuple[Extent, prices.Seconds, list[str]]:
+    """How much of a benchmark of precisions that are `stored` so fits its time, see stages.measurement.prices."""
     model, asked = settings.model, memory.request(settings.model.sampler, settings.device)
+    found = sizes.of_ir(layout.ir(settings.model_key, layout.FP16))
     base = sizes.of_ir(layout.ir(model.base, layout.FP16)) if model.role == "refiner" else None
-    stored = tuple(map(anatomy.stored, folders))
-    return prices.planned(model, settings.benchmark, sizes.of_ir(folders[0]), base, asked, stored)
+    return prices.planned(model, settings.benchmark, found, base, asked, stored)
 
 
 def steps_of(settings: Settings) -> int:

@@ -6,7 +6,6 @@ figures of them.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -98,11 +97,7 @@ def request_shapes(subject: Subject, reference: Reference) -> footprint.Shapes:
         "vae_decoder": {"latent_sample": latents},
         "vae_encoder": {"sample": [1, 3, sampler.height, sampler.width]},
     }
-    for part, tokenizer in (("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2")):
-        if (folder / part).is_dir():
-            tokens = json.loads((folder / tokenizer / "tokenizer_config.json").read_text())["model_max_length"]
-            shapes[part] = {"input_ids": [1, tokens]}
-    return shapes
+    return shapes | footprint.text_shapes(folder)
 
 
 def torch_tensor(array: np.ndarray) -> Any:
