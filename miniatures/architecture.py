@@ -78,6 +78,20 @@ def build_vae() -> Any:
     )
 
 
+def build_tiny_vae() -> Any:
+    """The same latents, scaled, and back by a fraction of the work."""
+    from diffusers import AutoencoderTiny
+
+    widths = (24, 24, 24)
+    return AutoencoderTiny(
+        encoder_block_out_channels=widths,
+        decoder_block_out_channels=widths,
+        num_encoder_blocks=(1, 2, 2),
+        num_decoder_blocks=(2, 2, 1),
+        latent_channels=4,
+    )
+
+
 def text_config(vocabulary: int, end_token: int, width: int, activation: str) -> Any:
     """A CLIP text tower; SDXL reads the last but one of its three layers."""
     from transformers import CLIPTextConfig

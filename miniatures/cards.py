@@ -79,6 +79,13 @@ CARDS = {
         "Latent consistency distillation of mini-Vega along 50 DDIM steps, guidance 5 built in.",
         ("vegart",),
     ),
+    "tiny-vae": Card(
+        "mini tiny VAE",
+        "An AutoencoderTiny of 24 channels for the family's latents: what TAESDXL is to SDXL.",
+        "Its decoder draws what the family's VAE draws of a picture's latents (squares, L1, edges and means over 4 × 4 "
+        "pixels), its encoder finds those latents.",
+        ("tiny-vae",),
+    ),
 }
 
 

@@ -67,6 +67,13 @@ def write_unet(folder: Path, unet: Any) -> None:
     unet.to(torch.float16).save_pretrained(folder, safe_serialization=True)
 
 
+def write_tiny_vae(folder: Path, vae: Any) -> None:
+    """An AutoencoderTiny alone, at the root of its folder, as `madebyollin/taesdxl` is published."""
+    import torch
+
+    vae.to(torch.float16).save_pretrained(folder, safe_serialization=True)
+
+
 def write_lora(folder: Path, unet: Any) -> None:
     """The adapter of a UNet that carries one, as `segmind/Segmind-VegaRT` is published."""
     import torch

@@ -18,7 +18,9 @@ from typing import Any
 SAVE_EVERY = 200
 SEEDS = {
     name: seed
-    for seed, name in enumerate("vae clip sdxl-shallow sdxl ssd-1b vega sdxl-refiner lcm-ssd-1b vegart".split())
+    for seed, name in enumerate(
+        "vae clip sdxl-shallow sdxl ssd-1b vega sdxl-refiner lcm-ssd-1b vegart tiny-vae".split()
+    )
 }
 
 

@@ -25,6 +25,7 @@ from miniatures import (
     loop,
     members,
     refiner,
+    tiny_vae,
     vae,
 )
 from stages.checkpoints.quiet import quiet
@@ -41,8 +42,9 @@ STEPS = {
     "sdxl-refiner": 2400,
     "lcm-ssd-1b": 1000,
     "vegart": 1600,
+    "tiny-vae": 2400,
 }
-MEMBERS = ("clip", "sdxl", "sdxl-refiner", "ssd-1b", "vega", "lcm-ssd-1b", "vegart")
+MEMBERS = ("clip", "sdxl", "sdxl-refiner", "ssd-1b", "vega", "lcm-ssd-1b", "vegart", "tiny-vae")
 
 
 def half_rounded(module: Any) -> Any:
@@ -98,6 +100,8 @@ class Family:
         """What one member's checkpoint is made of."""
         if name == "clip":
             return dict(model=self.clip[0], tokenizer=self.tokenizer)
+        if name == "tiny-vae":
+            return dict(vae=tiny_vae.train(self.vae, self.work, self.steps[name]))
         rest = (self.data, self.texts, self.work, self.steps[name])
         if name == "lcm-ssd-1b":
             return dict(unet=consistency.train_lcm(self.ssd_1b, *rest))
@@ -111,7 +115,13 @@ class Family:
 
     def write(self, name: str, folder: Path) -> None:
         """Train one member as far as it is not yet and write its checkpoint."""
-        writers = {"sdxl-refiner": "refiner", "lcm-ssd-1b": "unet", "vegart": "lora", "clip": "clip"}
+        writers = {
+            "sdxl-refiner": "refiner",
+            "lcm-ssd-1b": "unet",
+            "vegart": "lora",
+            "clip": "clip",
+            "tiny-vae": "tiny_vae",
+        }
         parts = self.trained(name)
         if loop.rank() == 0:
             # Copied: writing rounds in place.

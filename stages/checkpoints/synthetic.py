@@ -26,15 +26,20 @@ def build(name: str, folder: Path) -> dict[str, str]:
     needed = 2 * sum(count_parameters(parts, part) for part in components.STEMS if part in parts)
     disk.require_space(folder, needed)
     for part, settings in parts.items():
-        file = folder / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
-        placing.write_text(file, json.dumps(settings, indent=2) + "\n")
-        if part in components.STEMS:
-            _write_weights(empty(part, settings), folder / part / f"{components.STEMS[part]}.safetensors")
+        write_part(part, settings, folder / part)
     tokenizers = {part.replace("text_encoder", "tokenizer"): part for part in parts if part.startswith("text_encoder")}
     for tokenizer, encoder in tokenizers.items():
         _write_tokenizer(folder / tokenizer, PADDING[tokenizer], parts[encoder])
     placing.write_text(folder / components.INDEX, json.dumps(index(parts, list(tokenizers)), indent=2) + "\n")
     return {f"{architectures.FILE.name}/{name}": manifest.sha256(architectures.FILE)}
+
+
+def write_part(part: str, settings: dict[str, Any], folder: Path) -> None:
+    """One part's configuration, with random weights where it has any."""
+    file = folder / ("scheduler_config.json" if part == "scheduler" else "config.json")
+    placing.write_text(file, json.dumps(settings, indent=2) + "\n")
+    if part in components.STEMS:
+        _write_weights(empty(part, settings), folder / f"{components.STEMS[part]}.safetensors")
 
 
 def count_parameters(parts: dict[str, dict[str, Any]], part: str) -> int:

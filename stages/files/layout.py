@@ -8,6 +8,7 @@ from pathlib import Path
 FP16 = "fp16"  # the precision that every other one is made of and compared with
 REFERENCE = "reference"  # what pictures of FP16 in float32 are filed under, beside those of the precisions
 SCORER = Path("artifacts/scorer")
+TINY_VAE = Path("artifacts/tiny-vae")
 REPORTS = Path("reports")
 BENCHMARKS = REPORTS / "benchmark"
 MACHINE = REPORTS / "machine.json"
@@ -41,6 +42,16 @@ def benchmark(model: str) -> Path:
 def unfinished_benchmark(model: str) -> Path:
     """What finished pieces of a benchmark are kept beside until all of it is done: no stage's output."""
     return Path("artifacts/benchmark") / model
+
+
+def lighter(model: str, precision: str, speed: str) -> Path:
+    """The pipeline of an IR folder with the parts that a speed makes lighter."""
+    return Path("artifacts/speed") / model / f"{precision}-{speed}"
+
+
+def speed(model: str) -> Path:
+    """Where what a model's pictures may be spared is compared."""
+    return REPORTS / "speed" / model
 
 
 def schemes(model: str) -> Path:

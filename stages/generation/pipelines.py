@@ -30,11 +30,19 @@ CLASSES = {
 
 
 def load(
-    ir: Path, task: str, sampler: Sampler, device: Device, *, reference: bool = False, room: Room | None = None
+    ir: Path,
+    task: str,
+    sampler: Sampler,
+    device: Device,
+    *,
+    reference: bool = False,
+    room: Room | None = None,
+    compile: bool = True,
 ) -> Any:
     """The pipeline of `task` on the IR folder `ir`, compiled for `device`; `reference`: float32, nothing quantized.
 
-    With a `room`, parts are compiled when they are called and let go when it is full.
+    With a `room`, parts are compiled when they are called and let go when it is full; without `compile` when they are
+    called.
     """
     _require_parts(ir)
     runtime.require_device(device.name)
@@ -44,7 +52,7 @@ def load(
         device=device.name,
         ov_config=dict(runtime.device_config(device, reference)),
         scheduler=samplers.load(ir, sampler),
-        compile=room is None,
+        compile=compile and room is None,
     )
     pipeline.set_progress_bar_config(disable=True)
     if room is not None:
@@ -60,6 +68,13 @@ def load(
 def parts(pipeline: Any) -> dict[str, Any]:
     """optimum's wrappers of the compiled models, by name."""
     return {name: getattr(pipeline, name) for name in PARTS if getattr(pipeline, name) is not None}
+
+
+def replace_part(pipeline: Any, name: str, part: Any) -> None:
+    """Put another wrapper of the same kind in a part's place, in the VAE's two halves too."""
+    setattr(pipeline, name, part)
+    if name in ("vae_encoder", "vae_decoder"):
+        setattr(pipeline.vae, name.removeprefix("vae_"), part)
 
 
 def also(pipeline: Any, task: str) -> Any:

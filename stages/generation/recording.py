@@ -38,15 +38,15 @@ def recording(pipeline: Any, keep: Callable[[int], bool], last: int | None = Non
         return request(inputs, **options)
 
     try:
-        with _listening(pipeline.unet, listen):
+        with answering(pipeline.unet, listen):
             yield samples
     except _Enough:
         pass
 
 
 @contextmanager
-def _listening(unet: Any, answer: Callable[[Any, dict[str, Any], dict[str, Any]], Any]) -> Iterator[None]:
-    """`answer(request, inputs, options)` in the place of every call of the UNet's compiled model."""
+def answering(unet: Any, answer: Callable[[Any, dict[str, Any], dict[str, Any]], Any]) -> Iterator[None]:
+    """Inside, `answer(request, inputs, options)` stands in the place of every call of the UNet's compiled model."""
     compile = unet.compile
 
     def compile_and_listen() -> None:

@@ -52,7 +52,7 @@ def quantize_unet(source: Path, target: Path, settings: Quantization, samples: S
     check_types(model, settings.ignored_types)
     del model  # a scheme reads its own: memory is what the large ones lack
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _quiet():
+    with quiet():
         SCHEMES[settings.scheme](source, target, settings, samples, kept)
     require_quantized(runtime.read(target), settings)
 
@@ -232,7 +232,7 @@ def _compress_and_save(source: Path, target: Path, settings: Quantization | None
     grouped = _grouped(settings) if settings and mode.name.startswith("INT4") else {}
     patterns = list(settings.ignored_patterns) if settings else []
     ignored = nncf.IgnoredScope(patterns=patterns, types=ignored_types)
-    with _quiet():
+    with quiet():
         _save(nncf.compress_weights(runtime.read(source), mode=mode, ignored_scope=ignored, **grouped), target)
 
 
@@ -302,7 +302,7 @@ def _save(model: ov.Model, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """NNCF without its log and its progress bars, which it prints to stdout; errors still come through."""
     import nncf
 

@@ -33,6 +33,12 @@ def check(params: dict[str, Any], running: str | None = None) -> None:
     consistency.check(params, running)
 
 
+def section(name: str, values: dict[str, Any]) -> None:
+    """The same of one section by itself."""
+    _check(SECTIONS[name], values, name)
+    consistency.section(name, values)
+
+
 def _check(kind: Any, value: Any, key: str) -> None:
     """Check `value` against an annotation: a dataclass, Literal, Annotated[number, Range], list[...], X | None."""
     if dataclasses.is_dataclass(kind):

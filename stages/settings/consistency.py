@@ -30,12 +30,16 @@ def check(params: dict[str, Any], running: str | None = None) -> None:
     for number, size in enumerate(params["calibration"]["sizes"]):
         if len(size) != 2:
             raise ValueError(f"calibration.sizes[{number}] must be [width, height], got {size}")
-    _check_prompts(params["prompts"])
-    _check_clip(params["clip"])
-    _check_judge(params["judge"])
-    _check_quantization(params["quantization"])
+    for name in _SECTIONS:
+        section(name, params[name])
     if not params["device"]["name"]:
         raise ValueError("device.name must be an OpenVINO device such as CPU, GPU or NPU, got ''")
+
+
+def section(name: str, values: dict[str, Any]) -> None:
+    """What must hold within a section, whatever the others say."""
+    if name in _SECTIONS:
+        _SECTIONS[name](values)
 
 
 def _check_key(key: str) -> None:
@@ -148,6 +152,29 @@ def _check_quantization(quantization: dict[str, Any]) -> None:
             )
 
 
+def _check_speed(speed: dict[str, Any]) -> None:
+    if not KEY.fullmatch(speed["name"]):
+        raise ValueError(f"speed.name must be letters, digits, - and _, got {speed['name']!r}")
+    if speed["scheduler"] is None and speed["options"]:
+        raise ValueError(f"speed.options must be {{}} where speed.scheduler is null, got {speed['options']}")
+    if speed["scheduler"] is not None:
+        samplers.check("speed", speed["scheduler"], speed["options"])
+        if speed["steps"] is None:
+            raise ValueError("speed.steps must be given where speed.scheduler is: a scheduler alone spares nothing")
+    interval = speed["guidance_interval"]
+    if interval is not None and (len(interval) != 2 or interval[0] >= interval[1]):
+        raise ValueError(f"speed.guidance_interval must be [low, high] with low < high, or null, got {interval}")
+    if speed["evaluate_every"] and speed["deep_every"]:
+        raise ValueError("speed.evaluate_every and speed.deep_every spare the same steps: one of them must be null")
+
+
+def _check_tiny_vae(tiny: dict[str, Any]) -> None:
+    if tiny["kind"] in ("local", "hub") and not tiny["repo"]:
+        raise ValueError(f"tiny_vae.repo must be a folder or a repository where kind is {tiny['kind']}, got null")
+    if tiny["kind"] == "hub" and not tiny["revision"]:
+        raise ValueError(f"tiny_vae.revision must be a commit or main where kind is hub, got {tiny['revision']!r}")
+
+
 def _as_yaml(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -162,3 +189,13 @@ def _check_clip(clip: dict[str, Any]) -> None:
 def _check_judge(judge: dict[str, Any]) -> None:
     if judge["kind"] != "none" and not judge["repo"]:
         raise ValueError(f"judge.repo must be a folder where judge.kind is {judge['kind']}, got null")
+
+
+_SECTIONS = {
+    "prompts": _check_prompts,
+    "clip": _check_clip,
+    "judge": _check_judge,
+    "quantization": _check_quantization,
+    "speed": _check_speed,
+    "tiny_vae": _check_tiny_vae,
+}

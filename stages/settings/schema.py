@@ -32,6 +32,7 @@ class Range:
 LAYOUT = 3  # changes when settings of an earlier version are none of this one's any more
 LATENT_PX = 8  # pixels of a picture, a side, that one position of a latent stands for, in all of the family
 TIMESTEPS, QUARTERS = 1000, 4  # of the schedule that all of the family is trained on
+FEW_STEPS = 8  # a model that was made to draw in so few keeps all of them, whatever the speed
 EFFECTS = {  # what has an effect in each scheme; anything else must be at rest
     "weights_first": (
         "samples",
@@ -62,6 +63,17 @@ AT_REST = {
     "rounding": "nearest",
     "smooth_quant": False,
     "bias_correction": False,
+}
+EXACT = {  # a speed that spares nothing
+    "scheduler": None,
+    "options": {},
+    "steps": None,
+    "guidance_interval": None,
+    "evaluate_every": None,
+    "deep_every": None,
+    "static_shapes": False,
+    "text_encoders": "fp16",
+    "decoder": "fp16",
 }
 Count = Annotated[int, Range(1, 1_000_000)]
 Whole = Annotated[int, Range(0, 2**31 - 1)]
@@ -183,6 +195,17 @@ class Judge(Part):
 
 
 @dataclass(repr=False)
+class TinyVae(Part):
+    """A decoder of the family's latents that is small enough to take the VAE's place."""
+
+    title: str
+    kind: Literal["local", "hub", "synthetic", "none"]
+    repo: str | None
+    revision: str | None
+    licence: str | None
+
+
+@dataclass(repr=False)
 class Calibration(Part):
     prompts: Count
     evaluations: Count | None
@@ -254,6 +277,24 @@ class Gates(Part):
     min_ssim: Annotated[float, Range(0, 1)] | None
     min_speed_step: Annotated[float, Range(0, 100, above=True)] | None
     min_share_macs_int8: Share | None
+    max_clip_drop_percent_speed: Annotated[float, Range(0, 100)] | None
+    min_ssim_speed: Annotated[float, Range(0, 1)] | None
+
+
+@dataclass(repr=False)
+class Speed(Part):
+    """What a picture is spared; null, false and fp16: nothing."""
+
+    name: str
+    scheduler: str | None
+    options: dict[str, Any]
+    steps: Steps | None
+    guidance_interval: list[Annotated[float, Range(0, 1)]] | None
+    evaluate_every: Annotated[int, Range(2, 1000)] | None
+    deep_every: Annotated[int, Range(2, 1000)] | None
+    static_shapes: bool
+    text_encoders: Literal["fp16", "int8-weights"]
+    decoder: Literal["fp16", "int8", "tiny"]
 
 
 @dataclass(repr=False)
@@ -269,6 +310,8 @@ class Settings(Part):
     benchmark: Benchmark
     device: Device
     gates: Gates
+    speed: Speed
+    tiny_vae: TinyVae
 
 
 SECTIONS: dict[str, type] = {
@@ -280,4 +323,6 @@ SECTIONS: dict[str, type] = {
     "benchmark": Benchmark,
     "device": Device,
     "gates": Gates,
+    "speed": Speed,
+    "tiny_vae": TinyVae,
 }

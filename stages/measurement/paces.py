@@ -1,0 +1,133 @@
+"""Speeds of one model measured in turns: what a picture takes, and how like the exact one it is.
+
+Consumes pipelines at speeds (stages.generation.speeding) and prompts; produces a row of figures for each and the
+pictures. The first row is FP16 as its authors draw it, the second the same of the quantized IR: what all others are
+compared with, prompt by prompt and in the same turns. Decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stages.generation import drawing
+from stages.measurement import clip, fidelity, latency, likeness
+
+if TYPE_CHECKING:
+    from stages.generation.speeding import Fast
+    from stages.prompts.sets import Prompt
+
+WARM_STEPS = 2
+
+
+@dataclass
+class Drawn:
+    """Everything that was drawn at one speed, a picture per prompt."""
+
+    name: str
+    precision: str
+    fast: Fast
+    pictures: list[Any] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    rows: list[tuple[int, int]] = field(default_factory=list)  # given to the whole UNet and to its outer part
+
+
+def draw(
+    drawn: Sequence[Drawn],
+    prompts: Sequence[Prompt],
+    seed: int,
+    minutes: float | None,
+    clock: Callable[[], float],
+    tick: Callable[[], Any],
+) -> int:
+    """A picture of every prompt at every speed, in turns that begin with another one each time; how many prompts.
+
+    Prompts after the first are drawn as long as they end within `minutes`, as the first foretells; null draws all.
+    """
+    for one in drawn:
+        _warm_up(one, prompts[0], seed)
+        tick()
+    limit = None
+    for number, prompt in enumerate(prompts):
+        if limit is not None and number >= limit:
+            return number
+        start = number % len(drawn)
+        for one in [*drawn[start:], *drawn[:start]]:
+            (picture, work), seconds = latency.stopwatch(partial(one.fast.draw, prompt.text, seed + number), clock)
+            one.pictures.append(picture)
+            one.seconds.append(seconds)
+            one.rows.append(_rows(one.fast, work))
+            tick()
+        if number == 0 and minutes is not None:
+            turn = sum(one.seconds[0] for one in drawn)
+            limit = max(1, int(60 * minutes / turn))
+    return len(prompts)
+
+
+def _warm_up(one: Drawn, prompt: Prompt, seed: int) -> None:
+    """Kernels are chosen for all shapes that a picture asks for: of a paced one they come at steps far apart."""
+    steps = {} if one.fast.spares else {"steps": min(WARM_STEPS, one.fast.sampler.steps)}
+    one.fast.draw(prompt.text, seed, **steps)
+
+
+def _rows(fast: Fast, work: Any) -> tuple[int, int]:
+    if work is not None:
+        return work.whole_rows, work.shallow_rows
+    guided = 2 if fast.pipeline.do_classifier_free_guidance else 1
+    return guided * drawing.executed_steps(fast.pipeline), 0
+
+
+def figures(drawn: Sequence[Drawn], prompts: Sequence[Prompt], model: clip.Clip | None) -> list[dict[str, Any]]:
+    """A row for each: seconds, speed against the second one's, likeness to its pictures, CLIP scores; `model` None
+    where pictures mean nothing or nothing scores them."""
+    exact = drawn[1]
+    texts = model.text_features([prompt.text for prompt in prompts]) if model else None
+    scores = [_scores(one, texts, model) for one in drawn]
+    return [_row(one, exact, mine, scores[1]) for one, mine in zip(drawn, scores, strict=True)]
+
+
+def forget(rows: list[dict[str, Any]]) -> None:
+    """Null what says nothing where the weights are random."""
+    for row in rows:
+        row |= {"psnr_db": None, "ssim": None, "per_prompt": []}
+
+
+def _row(one: Drawn, exact: Drawn, scores: list[float] | None, best: list[float] | None) -> dict[str, Any]:
+    pairs = [(np.asarray(a), np.asarray(b)) for a, b in zip(exact.pictures, one.pictures, strict=True)]
+    decibels = [fidelity.psnr_db(*pair) for pair in pairs]
+    known = [value for value in decibels if value is not None]
+    similar = [fidelity.ssim(*pair) for pair in pairs]
+    sampler = one.fast.sampler
+    return {
+        "name": one.name,
+        "precision": one.precision,
+        "sampler": f"{sampler.scheduler}, {sampler.steps} steps",
+        "unet_rows": round(float(np.mean([whole for whole, _ in one.rows])), 1),
+        "outer_rows": round(float(np.mean([outer for _, outer in one.rows])), 1),
+        "picture_s": latency.latency(one.seconds),
+        "speed": latency.speedup(exact.seconds, one.seconds),
+        "psnr_db": fidelity.rounded(float(np.median(known)) if known else None),
+        "ssim": fidelity.rounded(float(np.mean(similar)), 4),
+        "clip_score": fidelity.rounded(float(np.mean(scores))) if scores else None,
+        "clip_drop_percent": likeness.drop_percent(float(np.mean(best)), float(np.mean(scores))) if scores else None,
+        "per_prompt": [
+            {
+                "psnr_db": fidelity.rounded(decibel),
+                "ssim": fidelity.rounded(ssim, 5),
+                "clip_score": fidelity.rounded(scores[n], 3) if scores else None,
+                "clip_score_reference": fidelity.rounded(best[n], 3) if best else None,
+            }
+            for n, (decibel, ssim) in enumerate(zip(decibels, similar, strict=True))
+        ],
+    }
+
+
+def _scores(one: Drawn, texts: Any, model: clip.Clip | None) -> list[float] | None:
+    if model is None:
+        return None
+    found = model.picture_features(one.pictures)
+    return [fidelity.clip_score(*pair) for pair in likeness.pairs(found, texts)]

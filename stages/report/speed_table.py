@@ -1,0 +1,123 @@
+"""Speeds of one model as a table, with verdicts, and the fastest that passes.
+
+Consumes figures.json of reports/speed/<model> and bounds of the section `gates`; produces rows for the terminal, for
+markdown and CSV. Measures nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+
+from stages.report import intervals, verdicts, words
+
+Row = dict[str, Any]
+HEADS = ("", "UNet rows", "a picture", "speed", "PSNR", "SSIM", "CLIP score", "drop", "verdict")
+NOT_JUDGED, COMPARED = "not judged", "compared with"
+
+
+def judge(rows: list[Row], bounds: Any) -> None:
+    """Write into each row after the second whether it passes: SSIM and CLIP score against the second's pictures."""
+    for number, row in enumerate(rows):
+        row["verdict"], row["reason"] = (COMPARED, "") if number == 1 else _verdict(row, bounds)
+
+
+def fastest(rows: list[Row]) -> Row | None:
+    """Of those that pass; the exact one among them, which always does."""
+    able = [row for row in rows[1:] if row["verdict"] in (verdicts.PASSED, COMPARED)]
+    return min(able, key=lambda row: row["picture_s"]["median"], default=None)
+
+
+def told(figures: dict[str, Any]) -> str:
+    """`Fastest that passes: balanced, 0.12 s a picture, 2.31× (2.25–2.40) exact int8's speed and 2.6× fp16's`"""
+    rows, prompts = figures["rows"], figures["prompts"]
+    if figures["random_weights"]:
+        first = min(rows[1:], key=lambda row: row["picture_s"]["median"])
+        return f"Fastest: {_described(first, rows)}. The weights are random: nothing but time means anything."
+    best = fastest(rows)
+    if best is None or best["verdict"] == COMPARED:
+        return f"No speed surely passes on {prompts} prompts: ask for more by benchmark.prompts and benchmark.minutes."
+    return f"Fastest that passes: {_described(best, rows)}."
+
+
+def terminal(figures: dict[str, Any]) -> str:
+    return words.table([list(HEADS), *(cells(row) for row in figures["rows"])])
+
+
+def markdown(figures: dict[str, Any]) -> str:
+    lines = [list(HEADS), ["---", *["---:"] * (len(HEADS) - 2), "---"]]
+    lines += [cells(row) for row in figures["rows"]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{told(figures)}\n"
+
+
+def as_csv(rows: list[Row]) -> str:
+    """Plain figures as columns; a null is an empty cell."""
+    flat = [
+        {name: value for name, value in row.items() if not isinstance(value, dict | list)}
+        | {"picture_s": row["picture_s"]["median"], **{f"speed_{end}": row["speed"][end] for end in row["speed"]}}
+        for row in rows
+    ]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(flat[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return text.getvalue()
+
+
+def cells(row: Row) -> list[str]:
+    outer = f" + {words.number(row['outer_rows'])} outer" if row["outer_rows"] else ""
+    drop = row["clip_drop_percent"]
+    return [
+        f"{row['precision']} {row['name']}",
+        f"{words.number(row['unet_rows'])}{outer}",
+        words.duration(row["picture_s"]["median"]),
+        words.gain(*row["speed"].values()),
+        words.in_db(row["psnr_db"]),
+        words.fixed(row["ssim"], 3),
+        words.fixed(row["clip_score"], 2),
+        words.DASH if drop is None else f"{drop:.2f} %",
+        f"{row['verdict']}{': ' if row['reason'] else ''}{row['reason']}",
+    ]
+
+
+def _described(row: Row, rows: list[Row]) -> str:
+    exact, fp16 = rows[1], rows[0]
+    against = fp16["picture_s"]["median"] / row["picture_s"]["median"]
+    gain = words.gain(*row["speed"].values())
+    return (
+        f"{row['precision']} {row['name']}, {words.duration(row['picture_s']['median'])} a picture, {gain} the speed "
+        f"of {exact['precision']} {exact['name']} and {words.times(against)} of {fp16['precision']}"
+    )
+
+
+def _verdict(row: Row, bounds: Any) -> tuple[str, str]:
+    """Failed where one bound is surely missed, passed where both are surely kept, by intervals over prompts."""
+    found = []
+    if bounds.min_ssim_speed is not None:
+        found.append(("SSIM", _means(row, "ssim"), True, bounds.min_ssim_speed))
+    if bounds.max_clip_drop_percent_speed is not None:
+        found.append(("CLIP drop", _drop(row), False, bounds.max_clip_drop_percent_speed))
+    known = [(name, *verdicts.decide(least, bound, one)) for name, one, least, bound in found if one is not None]
+    if not known:
+        return NOT_JUDGED, ""
+    kinds = {verdict for _, verdict, _ in known}
+    kind = next(one for one in (verdicts.FAILED, verdicts.UNDECIDED, verdicts.PASSED) if one in kinds)
+    named = [f"{name} {reason}".strip() for name, verdict, reason in known if verdict == kind]
+    return kind, "" if kind == verdicts.PASSED else ", ".join(named)
+
+
+def _means(row: Row, name: str) -> intervals.Estimate | None:
+    values = [entry[name] for entry in row["per_prompt"]]
+    if not values or None in values:
+        return None
+    return intervals.of_means(lambda mean: mean[..., 0], np.array(values)[:, None])
+
+
+def _drop(row: Row) -> intervals.Estimate | None:
+    values = [(entry["clip_score_reference"], entry["clip_score"]) for entry in row["per_prompt"]]
+    if not values or any(None in pair or pair[0] <= 0 for pair in values):
+        return None
+    return intervals.of_means(lambda mean: 100 * (1 - mean[..., 1] / mean[..., 0]), np.array(values))

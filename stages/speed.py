@@ -1,0 +1,185 @@
+"""Stage `speed`: what a model's pictures are spared at the selected speed, measured in turns, judged by exact ones.
+
+    python -m stages.speed mini-sdxl                                   # the speed of params.yaml
+    python -m stages.speed mini-sdxl all                               # settings of conf/speed alone, then its files
+    python -m stages.speed mini-sdxl balanced evaluate_every=2 steps=12,scheduler=UniPCMultistepScheduler
+    python -m stages.speed mini-sdxl all benchmark.prompts=24 gates.min_ssim_speed=0.95
+
+Consumes the model's FP16 and quantized IR, the evaluation prompts, the CLIP model that scores pictures; makes folders
+of lighter parts where a speed asks for them, in artifacts/speed, and writes figures, a table and a grid into
+reports/speed/<model>. Of `exact` alone, and of a refiner, which draws no picture by itself, it writes that there is
+nothing to compare.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from stages import benchmark, tiny_vae
+from stages.files import layout, manifest, placing
+from stages.files.layout import FP16
+from stages.generation import speeding
+from stages.generation.residency import Room
+from stages.ir import anatomy
+from stages.machine import budget, description, memory, sizes, usage
+from stages.measurement import clip, latency, paces
+from stages.prompts import sets
+from stages.quantization import lighter
+from stages.report import pictures, speed_table
+from stages.report.grids import COLUMNS
+from stages.settings import config, schema, speeds
+from stages.settings.speeds import PLAIN, Way
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+READS = (
+    "model.{model}.title", "model.{model}.role", "model.{model}.licence", "model.{model}.sampler", "prompts",
+    "benchmark", "device", "quantization.name", "gates", "speed", "tiny_vae",
+)  # fmt: skip
+ALL = "all"
+SEEN = 4  # prompts of the calibration part whose finished latents a decoder's ranges are taken of
+
+
+def speed(settings: Any, ways: list[Way]) -> dict[str, Any]:
+    """Make, draw, judge; returns what figures.json holds."""
+    from tqdm import tqdm
+
+    key, machine = settings.model_key, benchmark.require_machine()
+    chosen = sets.load_prompts(settings.prompts, "evaluation", settings.benchmark.prompts)
+    scorer = manifest.verify(layout.SCORER, rerun="scorer")["facts"] or None
+    with latency.disturbance(description.load_average()) as noise:
+        room = Room(memory.room_gb())
+        drawn = load(settings, ways, speeding.Pool(settings.device, room))
+        total, how = len(drawn) * (1 + len(chosen)), settings.benchmark
+        with tqdm(total=total, desc=f"speed {key}", unit="picture", leave=False, disable=None) as bar:
+            count = paces.draw(drawn, chosen, how.seed, how.minutes, room.clock, bar.update)
+    random = bool(manifest.origin(manifest.read(layout.ir(key, FP16), rerun=f"export@{key}")))
+    model = clip.load(layout.SCORER) if scorer and not random else None
+    rows = paces.figures(drawn, chosen[:count], model)
+    if random:
+        paces.forget(rows)
+    speed_table.judge(rows, settings.gates)
+    found = {"model": key, "title": settings.model.title, "machine": machine["id"], "random_weights": random}
+    found |= {"size_px": [settings.model.sampler.width, settings.model.sampler.height], "prompts": count}
+    found |= {"floats": memory.floats(settings.device), "noise": noise, "clip_model": scorer, "rows": rows}
+    write(found, drawn, [prompt.text for prompt in chosen[:count]])
+    return found
+
+
+def load(settings: Any, ways: list[Way], pool: speeding.Pool) -> list[paces.Drawn]:
+    """FP16 as it is, then every way of the quantized IR, `exact` first, on shared parts."""
+    key, own, quantized = settings.model_key, settings.model.sampler, settings.quantization.name
+    drawn = [paces.Drawn(PLAIN, FP16, speeding.load(layout.ir(key, FP16), own, ways[0].speed, pool))]
+    for way in ways:
+        folder = folder_of(settings, way, lambda: finished(settings, drawn[0]))
+        drawn.append(paces.Drawn(way.name, quantized, speeding.load(folder, own, way.speed, pool)))
+    return drawn
+
+
+def folder_of(settings: Any, way: Way, latents: lighter.Latents) -> Path:
+    """The IR folder that a speed draws with."""
+    key, own, quantized = settings.model_key, settings.model.sampler, settings.quantization.name
+    source, sampler = layout.ir(key, quantized), speeds.sampler(own, way.speed)
+    if not lighter.is_asked(way.speed, own, sampler):
+        return source
+    tiny = tiny_vae.tiny_vae(settings.tiny_vae) if way.speed.decoder == "tiny" else None
+    target = layout.lighter(key, quantized, file_name(way.name))
+    return lighter.lighter(source, target, way.speed, own, sampler, latents, tiny)
+
+
+def file_name(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_=." else "_" for letter in name)
+
+
+def finished(settings: Any, first: paces.Drawn) -> list[Any]:
+    """Latents as a decoder is given them, of prompts that no picture is judged by."""
+    seen = sets.load_prompts(settings.prompts, "calibration", SEEN)
+    scale = first.fast.pipeline.vae.config.scaling_factor
+    latents = [first.fast.draw(prompt.text, number, output="latent")[0] for number, prompt in enumerate(seen)]
+    return [latent.numpy() / scale for latent in latents]
+
+
+def write(found: dict[str, Any], drawn: list[paces.Drawn], prompts: list[str]) -> None:
+    """The figures last: whoever finds them finds the rest too."""
+    target = layout.speed(found["model"])
+    rows = [
+        pictures.Row(speed_table.cells(row)[0], " ".join(speed_table.cells(row)[2:4]), one.pictures[:COLUMNS])
+        for row, one in zip(found["rows"], drawn, strict=True)
+    ]
+    grid = pictures.Grid(f"{found['title']}, speed by speed", prompts[:COLUMNS], rows)
+    target.mkdir(parents=True, exist_ok=True)
+    pictures.draw(grid).save(target / "grid.png", optimize=True)
+    placing.write_text(target / "table.md", speed_table.markdown(found))
+    placing.write_text(target / "figures.csv", speed_table.as_csv(found["rows"]))
+    placing.write_text(target / "figures.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+
+
+def nothing(settings: Any) -> str:
+    """Write down why nothing is compared, and say it."""
+    refiner = settings.model.role == "refiner"
+    why = "a refiner draws no picture by itself" if refiner else f"{settings.speed.name}: nothing is spared"
+    target = layout.speed(settings.model_key)
+    shutil.rmtree(target, ignore_errors=True)  # figures of another speed
+    placing.write_text(
+        target / "figures.json", json.dumps({"model": settings.model_key, "rows": [], "why": why}) + "\n"
+    )
+    return f"{why}; `python -m stages.speed MODEL all` measures what there is to choose"
+
+
+def _check(settings: Any, ways: list[Way]) -> None:
+    """What would fail after minutes only."""
+    if any(way.speed.decoder == "tiny" for way in ways) and settings.tiny_vae.kind == "none":
+        raise ValueError("speed.decoder is tiny, and tiny_vae.kind is none: choose another file of conf/tiny_vae")
+
+
+def need(settings: Any) -> budget.Need:
+    """Memory of both IRs together; time is planned to benchmark.minutes."""
+    key = settings.model_key
+    names = (FP16, settings.quantization.name)
+    for name in names:
+        manifest.read_whole(layout.ir(key, name), rerun=f"{'export' if name == FP16 else 'quantize'}@{key}")
+    found = sizes.of_ir(layout.ir(key, FP16))
+    stored = tuple(anatomy.stored(layout.ir(key, name)) for name in names)
+    asked = memory.request(settings.model.sampler, settings.device)
+    minutes = settings.benchmark.minutes
+    return budget.benchmark(found, asked, stored, None if minutes is None else 60 * minutes)
+
+
+def arguments(argv: list[str] | None) -> tuple[str, list[str], list[str]]:
+    """A model, words for ways, overrides of the command's own settings."""
+    parser = argparse.ArgumentParser(prog="python -m stages.speed", description=__doc__.splitlines()[0])
+    parser.add_argument("model", help="a key under `model` in params.yaml, for instance mini-sdxl")
+    said = "files of conf/speed, one of their settings (deep_every=2), or settings for this run only"
+    parser.add_argument("words", nargs="*", metavar="speed | key=value", help=said)
+    given = parser.parse_args(argv)
+    sections = (*schema.SECTIONS, "model")
+    overrides = [word for word in given.words if "=" in word and word.partition(".")[0] in sections]
+    words = [word for word in given.words if word not in overrides]
+    if ALL in words and len(words) > 1:
+        raise ValueError(f"{ALL} goes alone, got {' '.join(words)}")
+    return given.model, words, overrides
+
+
+def main(argv: list[str] | None = None) -> None:
+    with config.main_guard():
+        key, words, overrides = arguments(argv)
+        settings = config.load(READS, key, overrides)
+        ways = speeds.ways([word for word in words if word != ALL]) if words else speeds.selected(settings.speed)
+        ways = speeds.apart(settings.model.sampler, ways)
+        if len(ways) == 1 or settings.model.role == "refiner":
+            print(f"speed {key}: {nothing(settings)}")
+            return
+        _check(settings, ways)
+        with usage.recorded("speed", key, need(settings), layout.speed(key), ways=[way.name for way in ways]):
+            found = speed(settings, ways)
+        print(speed_table.terminal(found))
+        busy = " The machine was busy: take the times with care." if found["noise"]["flagged"] else ""
+        print(f"\n{layout.speed(key) / 'table.md'}: {speed_table.told(found)}{busy}")
+
+
+if __name__ == "__main__":
+    main()
