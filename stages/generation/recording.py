@@ -46,12 +46,15 @@ def recording(pipeline: Any, keep: Callable[[int], bool], last: int | None = Non
 
 @contextmanager
 def answering(unet: Any, answer: Callable[[Any, dict[str, Any], dict[str, Any]], Any]) -> Iterator[None]:
-    """Inside, `answer(request, inputs, options)` stands in the place of every call of the UNet's compiled model."""
+    """Inside, `answer(request, inputs, options)` stands in the place of every call of the UNet's compiled model.
+
+    One inside of another answers first: what it asks of its request is what the outer one hears.
+    """
     compile = unet.compile
 
     def compile_and_listen() -> None:
         compile()
-        if not isinstance(unet.request, _Listener):  # compiled just now, perhaps not for the first time
+        if not _listens(unet.request, answer):  # compiled just now, perhaps not for the first time
             unet.request = _Listener(unet.request, answer)
 
     unet.compile = compile_and_listen
@@ -60,8 +63,17 @@ def answering(unet: Any, answer: Callable[[Any, dict[str, Any], dict[str, Any]],
         yield
     finally:
         unet.compile = compile
-        if isinstance(unet.request, _Listener):
+        if _listens(unet.request, answer):
             unet.request = unet.request.request
+
+
+def _listens(request: Any, answer: Callable[..., Any]) -> bool:
+    """Whether this answer stands before a compiled model, itself or behind others."""
+    while isinstance(request, _Listener):
+        if request.answer == answer:
+            return True
+        request = request.request
+    return False
 
 
 class _Listener:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.checkpoints.components import read_index, read_json
+from stages.checkpoints.components import CLASSES, INDEX, read_index, read_json
 
 BATCH = 2
 LATENT_SIDE = 15  # odd, so that the trace takes upsampling sizes from the skip connections and any picture size works
@@ -183,10 +183,21 @@ def _load_vae(checkpoint: Path) -> Any:
     import diffusers
     import torch
 
-    vae_class = getattr(diffusers, read_index(checkpoint)["vae"][1])
+    vae_class = getattr(diffusers, _vae_class(checkpoint))
     return vae_class.from_pretrained(
         checkpoint / "vae", torch_dtype=torch.float16, low_cpu_mem_usage=True, use_safetensors=True
     ).eval()
+
+
+def _vae_class(checkpoint: Path) -> str:
+    """As the pipeline's index names it; of a VAE by itself, as its configuration does: one of those allowed."""
+    if (checkpoint / INDEX).is_file():
+        return read_index(checkpoint)["vae"][1]
+    found = read_json(checkpoint / "vae/config.json").get("_class_name")
+    allowed = [name for _, name in CLASSES["vae"]]
+    if found not in allowed:
+        raise ValueError(f"{checkpoint}/vae/config.json describes {found!r}, allowed: {', '.join(allowed)}")
+    return found
 
 
 def _vae_options(vae: Any) -> dict[str, str]:

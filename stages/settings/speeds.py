@@ -78,7 +78,10 @@ def ways(words: list[str], conf: Path = composing.CONF) -> list[Way]:
 
 def apart(own: Sampler, ways: list[Way]) -> list[Way]:
     """Those that draw otherwise than the ones before them, with this sampler: few-step models have little to spare."""
-    return list({effective(own, way.speed): way for way in reversed(ways)}.values())[::-1]
+    found: dict[str, Way] = {}
+    for way in ways:
+        found.setdefault(effective(own, way.speed), way)
+    return list(found.values())
 
 
 def sampler(own: Sampler, speed: Speed) -> Sampler:
