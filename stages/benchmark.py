@@ -34,7 +34,7 @@ def benchmark(settings: Any) -> dict[str, Any]:
     from tqdm import tqdm
 
     key = settings.model_key
-    machine = require_machine()
+    machine = description.require(layout.MACHINE)
     scorer = manifest.verify(layout.SCORER, rerun="scorer")["facts"] or None
     judge = retrieval.load(Path(settings.judge.repo)) if settings.judge.kind != "none" else None
     digests = verified(settings)
@@ -62,19 +62,6 @@ def kept_key(subject: subjects.Subject, digests: dict[str, str], machine: str) -
     }
     described = parts | {"extent": asdict(subject.extent), "skipped": sorted(subject.skipped), "machine": machine}
     return manifest.key("benchmark", digests | code, described)
-
-
-def require_machine() -> dict[str, Any]:
-    """The description in reports/machine.json, which must be this machine's."""
-    if not layout.MACHINE.is_file():
-        raise FileNotFoundError(f"{layout.MACHINE} is missing: run 'dvc repro describe' first")
-    described, found = json.loads(layout.MACHINE.read_text()), description.describe()
-    if described.get("id") != found["id"]:
-        raise ValueError(
-            f"{layout.MACHINE} describes machine {described.get('id')}, this one is {found['id']}: "
-            "run 'dvc repro describe'"
-        )
-    return found
 
 
 def verified(settings: Any) -> dict[str, str]:

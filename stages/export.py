@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from stages.checkpoints import components, samplers
 from stages.checkpoints.components import Component
 from stages.files import disk, layout, manifest, placing
-from stages.ir import tokenizing, traceable, tracing
+from stages.ir import tokenizing, traceable
+from stages.ir.converting import convert
 from stages.machine import apart, budget, sizes, usage
 from stages.settings import config
 
@@ -97,19 +98,6 @@ def _convert(checkpoint: Path, component: Component, target: Path) -> None:
         apart.run(f"converting {component.name}", convert, checkpoint, component, target)
     else:
         convert(checkpoint, component, target)
-
-
-def convert(checkpoint: Path, component: Component, target: Path) -> None:
-    """One component's IR and its configuration, written to the folder `target`."""
-    tracing.write_ir(checkpoint, component, target / "openvino_model.xml")
-    tracing.check_not_quantized(target / "openvino_model.xml")
-    settings = components.read_json(checkpoint / component.folder / "config.json")
-    settings.pop("_name_or_path", None)  # where someone trained it
-    if component.folder == "vae":
-        settings = components.vae_config(settings)
-    if component.name == "unet":
-        settings.setdefault("time_cond_proj_dim", None)  # optimum asks for it, old checkpoints lack it
-    (target / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def _copy_rest(checkpoint: Path, index: dict, sampler: Sampler, folder: Path) -> None:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages import benchmark, quantize
+from stages import quantize
 from stages.files import layout, manifest, placing
 from stages.ir import anatomy
 from stages.machine import apart, budget, description, memory, sizes, usage
@@ -42,7 +42,7 @@ STORED = {"none": anatomy.FP16, "weights_only": anatomy.INT8_WEIGHTS}  # what th
 
 def schemes(settings: Any, chosen: list[Scheme]) -> dict[str, Any]:
     """Make, measure, show; returns what figures.json holds."""
-    key, machine = settings.model_key, benchmark.require_machine()
+    key, machine = settings.model_key, description.require(layout.MACHINE)
     scorer, random_weights = verified(settings)
     made = [make(key, scheme) for scheme in chosen]
     precisions = rows.precisions(key, made, settings.device)

@@ -16,14 +16,14 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from stages import benchmark, tiny_vae
 from stages.files import layout, manifest, placing
 from stages.files.layout import FP16
 from stages.generation import speeding
 from stages.generation.residency import Room
-from stages.ir import anatomy
+from stages.ir import anatomy, tiny_vae
 from stages.machine import budget, description, memory, sizes, usage
 from stages.measurement import clip, latency, paces
 from stages.prompts import sets
@@ -48,7 +48,7 @@ def speed(settings: Any, ways: list[Way]) -> dict[str, Any]:
     """Make, draw, judge; returns what figures.json holds."""
     from tqdm import tqdm
 
-    key, machine = settings.model_key, benchmark.require_machine()
+    key, machine = settings.model_key, description.require(layout.MACHINE)
     chosen = sets.load_prompts(settings.prompts, "evaluation", settings.benchmark.prompts)
     scorer = manifest.verify(layout.SCORER, rerun="scorer")["facts"] or None
     with latency.disturbance(description.load_average()) as noise:
@@ -146,7 +146,8 @@ def need(settings: Any) -> budget.Need:
     stored = tuple(anatomy.stored(layout.ir(key, name)) for name in names)
     asked = memory.request(settings.model.sampler, settings.device)
     minutes = settings.benchmark.minutes
-    return budget.benchmark(found, asked, stored, None if minutes is None else 60 * minutes)
+    whole = budget.benchmark(found, asked, stored, 60 * (minutes or 0))
+    return whole if minutes else replace(whole, seconds=None)
 
 
 def arguments(argv: list[str] | None) -> tuple[str, list[str], list[str]]:

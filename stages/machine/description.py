@@ -49,6 +49,18 @@ def describe() -> dict[str, Any]:
     return {"id": hashlib.sha256(text.encode()).hexdigest()[:12], **machine}
 
 
+def require(path: Path) -> dict[str, Any]:
+    """The description in the file, reports/machine.json, which must be this machine's."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: run 'dvc repro describe' first")
+    described, found = json.loads(path.read_text()), describe()
+    if described.get("id") != found["id"]:
+        raise ValueError(
+            f"{path} describes machine {described.get('id')}, this one is {found['id']}: run 'dvc repro describe'"
+        )
+    return found
+
+
 def cores() -> int:
     """Cores this process may use: of the scheduler's mask and the control group's quota, the fewer."""
     mask = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -11,12 +11,12 @@ import pytest
 from stages.files import manifest
 from stages.generation import drawing, pipelines
 from stages.ir import anatomy, runtime
+from stages.ir.tiny_vae import tiny_vae
 from stages.measurement import fidelity
 from stages.quantization import lighter
 from stages.settings import speeds
-from stages.tiny_vae import tiny_vae
 from tests.generation.test_pacing import speed
-from tests.test_tiny_vae import local
+from tests.ir.test_tiny_vae import local
 from tests.tiny import tiny_checkpoint
 from tests.tiny_ir import CPU, sampler, tiny_ir
 

@@ -1,8 +1,8 @@
-"""A command, not a stage: the decoder that may take the VAE's place where a speed asks for a tiny one.
+"""The decoder that may take the VAE's place where a speed asks for a tiny one.
 
 Consumes a folder or a Hub repository of an AutoencoderTiny, as `tiny_vae` says; produces artifacts/tiny-vae, the FP16
-IR of its decoder. `python -m stages.speed` runs it where it is needed. The commit that `main` stood for and the hashes
-of all files are kept in artifacts/revisions/tiny-vae.json.
+IR of its decoder, made where it is first needed. The commit that `main` stood for and the hashes of all files are kept
+in artifacts/revisions/tiny-vae.json.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages import export
 from stages.checkpoints import components, repository, synthetic, weights
 from stages.files import layout, manifest, placing
+from stages.ir import converting
 from stages.settings import config
 
 if TYPE_CHECKING:
     from stages.settings.schema import TinyVae
 
-READS = ("tiny_vae",)
 CLASS = "AutoencoderTiny"
 DECODER = next(component for component in components.COMPONENTS if component.name == "vae_decoder")
 
@@ -31,7 +30,7 @@ def tiny_vae(settings: TinyVae, root: Path = Path(".")) -> Path | None:
         return None if settings.kind == "none" else target
     with tempfile.TemporaryDirectory() as scratch, placing.whole(target) as folder:
         taken = _fetch(settings, Path(scratch), root / layout.revisions("tiny-vae"))
-        export.convert(Path(scratch), DECODER, folder / DECODER.name)
+        converting.convert(Path(scratch), DECODER, folder / DECODER.name)
         facts = {"title": settings.title, "licence": settings.licence}
         facts |= {"random_weights": True} if settings.kind == "synthetic" else {}
         manifest.write(folder, stage="tiny-vae", inputs=taken, settings=config.as_dict(settings), facts=facts)
