@@ -11,6 +11,7 @@ from typing import Any
 
 from stages.files import placing
 from stages.machine.usage import duration
+from stages.report import speed_table
 
 PAGE, RESULTS = Path("proofs/README.md"), Path("proofs/results")
 CLAIMED = {"synthetic-ssd-1b": 1.6, "synthetic-vega": 2.0}  # times SDXL's speed, by Segmind's model cards
@@ -144,6 +145,27 @@ def calibration(found: dict[str, Any]) -> Rows:
     return rows
 
 
+def speed(found: dict[str, Any]) -> Rows:
+    """Of trained miniatures: what is spared, what it gains, what it costs the pictures."""
+    rows = [["", *speed_table.HEADS[1:]]]
+    for model, entry in found.items():
+        if not entry["random_weights"]:
+            rows += [[f"{model} {cells[0]}", *cells[1:]] for cells in map(speed_table.cells, entry["rows"])]
+    return rows
+
+
+def speed_true_size(found: dict[str, Any]) -> Rows:
+    """Of random weights at true size: times, against the model's own INT8 and against SDXL's FP16 in all its steps."""
+    rows = [["", "UNet rows", "a picture", "speed of its INT8", "speed of SDXL's FP16"]]
+    first = found[SDXL]["rows"][0]["picture_s"]["median"] if SDXL in found else None
+    for model, entry in found.items():
+        for row in entry["rows"] if entry["random_weights"] else []:
+            cells, against = speed_table.cells(row), row["picture_s"]["median"]
+            times = f"**{first / against:.1f}×**" if first else ""
+            rows.append([f"{model.removeprefix('synthetic-')} {cells[0]}", *cells[1:4], times])
+    return rows
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Rows]]] = {
     "convert": ("convert", convert),
     "limits": ("limits", limits),
@@ -155,6 +177,8 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Rows]]] = {
     "outliers": ("outliers", outliers),
     "ways": ("ways", ways),
     "calibration": ("calibration", calibration),
+    "speed": ("speed", speed),
+    "speed at true size": ("speed", speed_true_size),
 }
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.files import manifest
 from stages.generation import drawing, pacing, pipelines, static
 from stages.generation.residency import Room
 from stages.ir import anatomy, runtime, shallow
@@ -90,7 +91,6 @@ def _outer(pipeline: Any, folder: Path, pool: Pool) -> shallow.Shallow:
 
 
 def _identity(folder: Path) -> tuple[Any, ...]:
-    """Of a part: its graph, its weights, its configuration."""
-    found = [(folder / name).stat() for name in (XML, BIN)]
-    config = (folder / "config.json").read_text(encoding="utf-8")
-    return (*((one.st_dev, one.st_ino) for one in found), config)
+    """Of a part: its weights, as a file on the disk, its graph and its configuration."""
+    weights = (folder / BIN).stat()
+    return weights.st_dev, weights.st_ino, *(manifest.sha256(folder / name) for name in (XML, "config.json"))

@@ -70,7 +70,8 @@ def lighter(
         if sampler is not own:
             _put_sampler(source, sampler, folder)
         facts = found["facts"] | {"speed": speed.name}
-        manifest.write(folder, stage="lighter", inputs=inputs, settings=settings, facts=facts)
+        beside = sorted(target.parent.glob("*"))
+        manifest.write(folder, stage="lighter", inputs=inputs, settings=settings, facts=facts, beside=beside)
     return target
 
 
