@@ -30,6 +30,13 @@ def test_tables_are_put_between_their_marks(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "layers.json").write_text(json.dumps({"milliseconds": times}))
     entry = {"prompts": 14, "evaluations": 1000, "samples": 112, "sqnr_db": 38.13, "sqnr_by_quarter": [33.9, None]}
     (tmp_path / "calibration.json").write_text(json.dumps({"mini-vega": {"default": entry, "a=1": entry}}))
+    row = {"name": "exact", "precision": "fp16", "unet_rows": 50.0, "outer_rows": 0.0, "picture_s": {"median": 8.0}}
+    row |= {"speed": {"ratio": 1.0, "low": 1.0, "high": 1.0}, "verdict": "not judged", "reason": ""}
+    row |= dict.fromkeys(("psnr_db", "ssim", "clip_score", "clip_drop_percent"))
+    fast = row | {"name": "fast", "precision": "int8", "unet_rows": 4.0, "picture_s": {"median": 0.1}}
+    entries = {"synthetic-sdxl": True, "synthetic-vegart": True, "mini-vega": False}
+    speeds = {name: {"random_weights": random, "rows": [row, fast]} for name, random in entries.items()}
+    (tmp_path / "speed.json").write_text(json.dumps(speeds))
     page.main()
     text = (tmp_path / "page.md").read_text()
     assert "| mini-vega | default | 14 | 1,000 | 112 | 38.1 dB | 33.9 |" in text and "|  | `a=1` | 14 |" in text
@@ -41,6 +48,8 @@ def test_tables_are_put_between_their_marks(tmp_path: Path, monkeypatch: pytest.
     assert "| vega | 2× | 1.00× | 1.00× | 1.00× | 1.00× |" in text
     assert "| linear layers | 30 ms | 75 % | 90 ms | 3.00× |" in text
     assert "| all | 40 ms | 100 % | 100 ms | 2.50× |" in text
+    assert "| vegart int8 fast | 4.00 | 100 ms | 1.00× (1.00–1.00) | **80.0×** |" in text
+    assert "| mini-vega fp16 exact | 50.0 | 8.00 s |" in text and "| sdxl fp16 exact | 50.0 | 8.00 s |" in text
     assert text.count("old") == 5, "tables without results stay as they are"
 
 

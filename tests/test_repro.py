@@ -70,6 +70,6 @@ def test_a_run_that_fails_says_where_and_that_nothing_is_lost() -> None:
 
 def test_the_stages_of_a_target_are_counted_with_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parents[1])
-    assert repro.count_stages([]) == 33
+    assert repro.count_stages([]) == 39
     assert repro.count_stages(["quantize@mini-vega"]) == 4  # download, export, calibrate, itself
     assert repro.count_stages(["nosuch"]) == 0
