@@ -24,7 +24,7 @@ def kept(model: str) -> dict:
     found = json.loads((layout.speed(model) / "figures.json").read_text())
     rows = [
         {name: row[name] for name in KEPT}
-        | {"picture_s": {"median": row["picture_s"]["median"]}, "speed": row["speed"]}
+        | {"picture_s": {name: row["picture_s"][name] for name in ("median", "n")}, "speed": row["speed"]}
         for row in found["rows"]
     ]
     about = ("title", "machine", "floats", "size_px", "prompts", "random_weights")

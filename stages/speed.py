@@ -17,7 +17,8 @@ import argparse
 import json
 import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from stages.files import layout, manifest, placing
 from stages.files.layout import FP16
@@ -26,6 +27,7 @@ from stages.generation.residency import Room
 from stages.ir import anatomy, tiny_vae
 from stages.machine import budget, description, memory, sizes, usage
 from stages.measurement import clip, latency, paces
+from stages.measurement.kept import Kept
 from stages.prompts import sets
 from stages.quantization import lighter
 from stages.report import pictures, speed_table
@@ -33,9 +35,7 @@ from stages.report.grids import COLUMNS
 from stages.settings import config, schema, speeds
 from stages.settings.speeds import PLAIN, Way
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+CODE = ("generation", "ir", "measurement", "quantization")  # rooms whose changes make what was kept worthless
 READS = (
     "model.{model}.title", "model.{model}.role", "model.{model}.licence", "model.{model}.sampler", "prompts",
     "benchmark", "device", "quantization.name", "gates", "speed", "tiny_vae",
@@ -46,20 +46,13 @@ SEEN = 4  # prompts of the calibration part whose finished latents a decoder's r
 
 def speed(settings: Any, ways: list[Way]) -> dict[str, Any]:
     """Make, draw, judge; returns what figures.json holds."""
-    from tqdm import tqdm
-
     key, machine = settings.model_key, description.require(layout.MACHINE)
     chosen = sets.load_prompts(settings.prompts, "evaluation", settings.benchmark.prompts)
     scorer = manifest.verify(layout.SCORER, rerun="scorer")["facts"] or None
     with latency.disturbance(description.load_average()) as noise:
-        room = Room(memory.room_gb())
-        drawn = load(settings, ways, speeding.Pool(settings.device, room))
-        total, how = len(drawn) * (1 + len(chosen)), settings.benchmark
-        with tqdm(total=total, desc=f"speed {key}", unit="picture", leave=False, disable=None) as bar:
-            count = paces.draw(drawn, chosen, how.seed, how.minutes, room.clock, bar.update)
+        drawn, count = draw(settings, ways, chosen, machine["id"])
     random = bool(manifest.origin(manifest.read(layout.ir(key, FP16), rerun=f"export@{key}")))
-    model = clip.load(layout.SCORER) if scorer and not random else None
-    rows = paces.figures(drawn, chosen[:count], model)
+    rows = paces.figures(drawn, chosen[:count], clip.load(layout.SCORER) if scorer and not random else None)
     if random:
         paces.forget(rows)
     speed_table.judge(rows, settings.gates)
@@ -68,6 +61,29 @@ def speed(settings: Any, ways: list[Way]) -> dict[str, Any]:
     found |= {"floats": memory.floats(settings.device), "noise": noise, "clip_model": scorer, "rows": rows}
     write(found, drawn, [prompt.text for prompt in chosen[:count]])
     return found
+
+
+def draw(settings: Any, ways: list[Way], chosen: list[sets.Prompt], machine: str) -> tuple[list[paces.Drawn], int]:
+    """All pictures, and of how many prompts; those of a run that was killed are kept."""
+    from tqdm import tqdm
+
+    key, room = settings.model_key, Room(memory.room_gb())
+    with placing.unfinished(layout.unfinished_speed(key), kept_key(settings, ways, machine)) as folder:
+        drawn = load(settings, ways, speeding.Pool(settings.device, room))
+        total = len(drawn) * len(chosen)
+        with tqdm(total=total, desc=f"speed {key}", unit="picture", leave=False, disable=None) as bar:
+            count = paces.draw(drawn, chosen, settings.benchmark, room.clock, Kept(folder), bar.update)
+    return drawn, count
+
+
+def kept_key(settings: Any, ways: list[Way], machine: str) -> str:
+    """Of what a killed run left: all that decides its pictures and times, the code too."""
+    names = (FP16, settings.quantization.name)
+    inputs = {name: manifest.digest(layout.ir(settings.model_key, name)) for name in names}
+    inputs |= {room: manifest.code(Path(__file__).parent / room) for room in CODE}
+    parts = {part: config.as_dict(getattr(settings, part)) for part in ("prompts", "benchmark", "device", "tiny_vae")}
+    parts |= {"sampler": config.as_dict(settings.model.sampler), "machine": machine}
+    return manifest.key("speed", inputs, parts | {"ways": [[way.name, config.as_dict(way.speed)] for way in ways]})
 
 
 def load(settings: Any, ways: list[Way], pool: speeding.Pool) -> list[paces.Drawn]:

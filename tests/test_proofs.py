@@ -30,10 +30,16 @@ def test_tables_are_put_between_their_marks(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "layers.json").write_text(json.dumps({"milliseconds": times}))
     entry = {"prompts": 14, "evaluations": 1000, "samples": 112, "sqnr_db": 38.13, "sqnr_by_quarter": [33.9, None]}
     (tmp_path / "calibration.json").write_text(json.dumps({"mini-vega": {"default": entry, "a=1": entry}}))
-    row = {"name": "exact", "precision": "fp16", "unet_rows": 50.0, "outer_rows": 0.0, "picture_s": {"median": 8.0}}
+    row = {
+        "name": "exact",
+        "precision": "fp16",
+        "unet_rows": 50.0,
+        "outer_rows": 0.0,
+        "picture_s": {"median": 8.0, "n": 3},
+    }
     row |= {"speed": {"ratio": 1.0, "low": 1.0, "high": 1.0}, "verdict": "not judged", "reason": ""}
     row |= dict.fromkeys(("psnr_db", "ssim", "clip_score", "clip_drop_percent"))
-    fast = row | {"name": "fast", "precision": "int8", "unet_rows": 4.0, "picture_s": {"median": 0.1}}
+    fast = row | {"name": "fast", "precision": "int8", "unet_rows": 4.0, "picture_s": {"median": 0.1, "n": 3}}
     entries = {"synthetic-sdxl": True, "synthetic-vegart": True, "mini-vega": False}
     speeds = {name: {"random_weights": random, "rows": [row, fast]} for name, random in entries.items()}
     (tmp_path / "speed.json").write_text(json.dumps(speeds))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +17,7 @@ from PIL import Image
 
 from stages import speed as stage
 from stages.describe import describe
-from stages.measurement import paces
+from stages.measurement import kept, paces
 from stages.report import speed_table
 from stages.settings import speeds
 from tests.test_benchmark import REPOSITORY, prepare
@@ -55,13 +59,13 @@ def test_a_row_for_every_way_beside_fp16_and_exact(folder: Path, capsys: pytest.
 
 def test_figures_are_what_pictures_say(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The row's PSNR by hand, from the pictures that were drawn."""
-    kept: list[paces.Drawn] = []
+    seen: list[paces.Drawn] = []
     write = stage.write
     monkeypatch.setattr(
-        stage, "write", lambda found, drawn, prompts: (kept.extend(drawn), write(found, drawn, prompts))
+        stage, "write", lambda found, drawn, prompts: (seen.extend(drawn), write(found, drawn, prompts))
     )
     stage.main(["base", "steps=9", *FEW])
-    _, exact, other = kept
+    _, exact, other = seen
     errors = [
         np.mean((np.asarray(a, float) - np.asarray(b, float)) ** 2)
         for a, b in zip(exact.pictures, other.pictures, strict=True)
@@ -112,12 +116,31 @@ def test_prompts_are_as_many_as_fit_the_minutes(folder: Path) -> None:
     assert shown()["prompts"] == 1
 
 
+def test_a_killed_run_goes_on_with_the_pictures_that_it_has(folder: Path) -> None:
+    argv = ["base", "steps=9", "deep_every=2", "benchmark.prompts=6", FEW[1]]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    child = subprocess.Popen([sys.executable, "-m", "stages.speed", *argv], env=environment, stderr=subprocess.DEVNULL)
+    place = "artifacts/benchmark/.base-speed.unfinished-*/*.safetensors"
+    while len(list(folder.glob(place))) < 6 and child.poll() is None:
+        time.sleep(0.01)
+    child.kill()
+    child.wait()
+    found = {path.stem: kept.load(path)[1]["seconds"] for path in folder.glob(place)}
+    assert 6 <= len(found) < 24
+    stage.main(argv)
+    rows = {f"{one['precision']}-{kept.file_name(one['name'])}": one["picture_s"]["raw"] for one in shown()["rows"]}
+    for name, seconds in found.items():
+        whose, _, number = name.rpartition("-")
+        assert rows[whose][int(number)] == pytest.approx(seconds, abs=1e-6)
+    assert not list(folder.glob("artifacts/benchmark/.base-speed*"))
+
+
 def row(name: str, seconds: float, ssim: list[float], scores: list[tuple[float, float]]) -> dict:
     prompts = [
         {"psnr_db": 30.0, "ssim": one, "clip_score_reference": before, "clip_score": after}
         for one, (before, after) in zip(ssim, scores, strict=True)
     ]
-    found = {"name": name, "precision": "int8", "picture_s": {"median": seconds}, "per_prompt": prompts}
+    found = {"name": name, "precision": "int8", "picture_s": {"median": seconds, "n": 3}, "per_prompt": prompts}
     return found | {"speed": {"ratio": 1.0 / seconds, "low": 1.0, "high": 2.0}}
 
 

@@ -49,6 +49,10 @@ def lighter(model: str, precision: str, speed: str) -> Path:
     return Path("artifacts/speed") / model / f"{precision}-{speed}"
 
 
+def unfinished_speed(model: str) -> Path:
+    return Path("artifacts/benchmark") / f"{model}-speed"
+
+
 def speed(model: str) -> Path:
     """Where what a model's pictures may be spared is compared."""
     return REPORTS / "speed" / model

@@ -19,7 +19,9 @@ from stages.measurement import clip, fidelity, latency, likeness
 
 if TYPE_CHECKING:
     from stages.generation.speeding import Fast
+    from stages.measurement.kept import Kept
     from stages.prompts.sets import Prompt
+    from stages.settings.schema import Benchmark
 
 WARM_STEPS = 2
 
@@ -33,52 +35,69 @@ class Drawn:
     fast: Fast
     pictures: list[Any] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
-    rows: list[tuple[int, int]] = field(default_factory=list)  # given to the whole UNet and to its outer part
+    rows: list[list[int]] = field(default_factory=list)  # given to the whole UNet and to its outer part
+
+    def add(self, picture: np.ndarray, seconds: float, rows: list[int]) -> None:
+        from PIL import Image
+
+        self.pictures.append(Image.fromarray(picture))
+        self.seconds.append(seconds)
+        self.rows.append(rows)
 
 
 def draw(
     drawn: Sequence[Drawn],
     prompts: Sequence[Prompt],
-    seed: int,
-    minutes: float | None,
+    how: Benchmark,
     clock: Callable[[], float],
+    kept: Kept,
     tick: Callable[[], Any],
 ) -> int:
     """A picture of every prompt at every speed, in turns that begin with another one each time; how many prompts.
 
-    Prompts after the first are drawn as long as they end within `minutes`, as the first foretells; null draws all.
+    Prompts after the first are drawn as long as they end within `how.minutes`, as the first foretells; null draws all.
+    Pictures that an earlier run kept are not drawn again.
     """
-    for one in drawn:
-        _warm_up(one, prompts[0], seed)
-        tick()
-    limit = None
+    warm: set[int] = set()
+
+    def picture(one: Drawn, prompt: Prompt, seed: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        _warm_up(one, prompt, seed, whole=id(one) not in warm)
+        warm.add(id(one))
+        (found, work), seconds = latency.stopwatch(partial(one.fast.draw, prompt.text, seed), clock)
+        return {"picture": np.asarray(found)}, {"seconds": seconds, "rows": _rows(one.fast, work)}
+
+    limit = len(prompts)
     for number, prompt in enumerate(prompts):
-        if limit is not None and number >= limit:
-            return number
+        if number >= limit:
+            break
         start = number % len(drawn)
         for one in [*drawn[start:], *drawn[:start]]:
-            (picture, work), seconds = latency.stopwatch(partial(one.fast.draw, prompt.text, seed + number), clock)
-            one.pictures.append(picture)
-            one.seconds.append(seconds)
-            one.rows.append(_rows(one.fast, work))
+            name, seed = f"{one.precision}/{one.name}/{number}", how.seed + number
+            arrays, facts = kept.arrays(name, partial(picture, one, prompt, seed))
+            one.add(arrays["picture"], **facts)
             tick()
-        if number == 0 and minutes is not None:
+        if number == 0 and how.minutes is not None:
             turn = sum(one.seconds[0] for one in drawn)
-            limit = max(1, int(60 * minutes / turn))
-    return len(prompts)
+            limit = min(limit, max(1, int(60 * how.minutes / turn)))
+    return limit
 
 
-def _warm_up(one: Drawn, prompt: Prompt, seed: int) -> None:
-    """Kernels are chosen for all shapes that a picture asks for: of a paced one they come at steps far apart."""
-    steps = {} if one.fast.spares else {"steps": min(WARM_STEPS, one.fast.sampler.steps)}
+def _warm_up(one: Drawn, prompt: Prompt, seed: int, whole: bool) -> None:
+    """Before every picture, as in turns with others a model finds its own memory cold: a picture of four steps took 1.4
+    times as long as after another one of its kind.
+
+    `whole`: all shapes that a picture asks for are met, for which kernels are chosen then; those of a paced one come at
+    steps far apart.
+    """
+    steps = {} if whole and one.fast.spares else {"steps": min(WARM_STEPS, one.fast.sampler.steps)}
     one.fast.draw(prompt.text, seed, **steps)
 
 
-def _rows(fast: Fast, work: Any) -> tuple[int, int]:
+def _rows(fast: Fast, work: Any) -> list[int]:
     if work is not None:
-        return work.whole_rows, work.shallow_rows
+        return [work.whole_rows, work.shallow_rows]
     guided = 2 if fast.pipeline.do_classifier_free_guidance else 1
-    return guided * drawing.executed_steps(fast.pipeline), 0
+    return [guided * drawing.executed_steps(fast.pipeline), 0]
 
 
 def figures(drawn: Sequence[Drawn], prompts: Sequence[Prompt], model: clip.Clip | None) -> list[dict[str, Any]]:
