@@ -3,7 +3,7 @@
     python -m stages.speed mini-sdxl                                   # the speed of params.yaml
     python -m stages.speed mini-sdxl all                               # settings of conf/speed alone, then its files
     python -m stages.speed mini-sdxl balanced evaluate_every=2 steps=12,scheduler=UniPCMultistepScheduler
-    python -m stages.speed mini-sdxl all benchmark.prompts=24 gates.min_ssim_speed=0.95
+    python -m stages.speed mini-sdxl all benchmark.prompts=24 speed.min_ssim=0.95
 
 Consumes the model's FP16 and quantized IR, the evaluation prompts, the CLIP model that scores pictures; makes folders
 of lighter parts where a speed asks for them, in artifacts/speed, and writes figures, a table and a grid into
@@ -38,7 +38,7 @@ from stages.settings.speeds import PLAIN, Way
 CODE = ("generation", "ir", "measurement", "quantization")  # rooms whose changes make what was kept worthless
 READS = (
     "model.{model}.title", "model.{model}.role", "model.{model}.licence", "model.{model}.sampler", "prompts",
-    "benchmark", "device", "quantization.name", "gates", "speed", "tiny_vae",
+    "benchmark", "device", "quantization.name", "speed", "tiny_vae",
 )  # fmt: skip
 ALL = "all"
 SEEN = 4  # prompts of the calibration part whose finished latents a decoder's ranges are taken of
@@ -55,7 +55,7 @@ def speed(settings: Any, ways: list[Way]) -> dict[str, Any]:
     rows = paces.figures(drawn, chosen[:count], clip.load(layout.SCORER) if scorer and not random else None)
     if random:
         paces.forget(rows)
-    speed_table.judge(rows, settings.gates)
+    speed_table.judge(rows, settings.speed)
     found = {"model": key, "title": settings.model.title, "machine": machine["id"], "random_weights": random}
     found |= {"size_px": [settings.model.sampler.width, settings.model.sampler.height], "prompts": count}
     found |= {"floats": memory.floats(settings.device), "noise": noise, "clip_model": scorer, "rows": rows}

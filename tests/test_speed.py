@@ -147,7 +147,7 @@ def row(name: str, seconds: float, ssim: list[float], scores: list[tuple[float, 
 def test_the_fastest_that_passes_is_told() -> None:
     from types import SimpleNamespace
 
-    bounds = SimpleNamespace(min_ssim_speed=0.9, max_clip_drop_percent_speed=0.5)
+    bounds = SimpleNamespace(min_ssim=0.9, max_clip_drop_percent=0.5)
     good, poor = [(90.0, 90.0)] * 8, [(90.0, 80.0)] * 8
     rows = [
         row("exact", 2.0, [1.0] * 8, good) | {"precision": "fp16"},

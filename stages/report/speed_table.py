@@ -1,6 +1,6 @@
 """Speeds of one model as a table, with verdicts, and the fastest that passes.
 
-Consumes figures.json of reports/speed/<model> and bounds of the section `gates`; produces rows for the terminal, for
+Consumes figures.json of reports/speed/<model> and bounds of the section `speed`; produces rows for the terminal, for
 markdown and CSV. Measures nothing.
 """
 
@@ -103,10 +103,10 @@ def _described(row: Row, rows: list[Row]) -> str:
 def _verdict(row: Row, bounds: Any) -> tuple[str, str]:
     """Failed where one bound is surely missed, passed where both are surely kept, by intervals over prompts."""
     found = []
-    if bounds.min_ssim_speed is not None:
-        found.append(("SSIM", _means(row, "ssim"), True, bounds.min_ssim_speed))
-    if bounds.max_clip_drop_percent_speed is not None:
-        found.append(("CLIP drop", _drop(row), False, bounds.max_clip_drop_percent_speed))
+    if bounds.min_ssim is not None:
+        found.append(("SSIM", _means(row, "ssim"), True, bounds.min_ssim))
+    if bounds.max_clip_drop_percent is not None:
+        found.append(("CLIP drop", _drop(row), False, bounds.max_clip_drop_percent))
     known = [(name, *verdicts.decide(least, bound, one)) for name, one, least, bound in found if one is not None]
     if not known:
         return NOT_JUDGED, ""

@@ -203,6 +203,7 @@ class TinyVae(Part):
     repo: str | None
     revision: str | None
     licence: str | None
+    watch: str
 
 
 @dataclass(repr=False)
@@ -277,8 +278,6 @@ class Gates(Part):
     min_ssim: Annotated[float, Range(0, 1)] | None
     min_speed_step: Annotated[float, Range(0, 100, above=True)] | None
     min_share_macs_int8: Share | None
-    max_clip_drop_percent_speed: Annotated[float, Range(0, 100)] | None
-    min_ssim_speed: Annotated[float, Range(0, 1)] | None
 
 
 @dataclass(repr=False)
@@ -295,6 +294,8 @@ class Speed(Part):
     static_shapes: bool
     text_encoders: Literal["fp16", "int8-weights"]
     decoder: Literal["fp16", "int8", "tiny"]
+    max_clip_drop_percent: Annotated[float, Range(0, 100)] | None
+    min_ssim: Annotated[float, Range(0, 1)] | None
 
 
 @dataclass(repr=False)

@@ -104,7 +104,7 @@ def effective(own: Sampler, speed: Speed) -> str:
     """All that a speed comes to for a model with this sampler, as text: two of one text draw the same."""
     drawn = sampler(own, speed)
     spared = speed if spares_steps(own, speed) else unspared(speed)
-    parts = config.as_dict(spared) | dict.fromkeys(("name", "scheduler", "options", "steps"))
+    parts = {name: getattr(spared, name) for name in EXACT if name not in ("scheduler", "options", "steps")}
     if own.guidance <= 1:  # there is one row anyway
         parts |= {"guidance_interval": None}
     return str((drawn.scheduler, drawn.options, drawn.steps, parts))

@@ -24,7 +24,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def local(folder: Path | str | None, **changes) -> TinyVae:
-    fields = {"title": "tiny", "kind": "local", "repo": str(folder), "revision": None, "licence": "MIT"}
+    fields = {"title": "tiny", "kind": "local", "repo": str(folder), "revision": None, "licence": "MIT", "watch": ""}
     return TinyVae(**{**fields, **changes})
 
 

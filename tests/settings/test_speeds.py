@@ -25,7 +25,9 @@ def settings() -> dict:
 
 
 def test_the_file_exact_spares_nothing() -> None:
-    assert settings()["speed"] == {"name": "exact", **EXACT}
+    found = settings()["speed"]
+    assert {name: found[name] for name in EXACT} == EXACT
+    assert set(found) - set(EXACT) == {"name", "min_ssim", "max_clip_drop_percent"}
 
 
 def test_without_words_come_the_rows_of_the_list_and_then_the_files() -> None:
