@@ -108,10 +108,7 @@ def speeds(row: dict[str, Any]) -> str:
 
 
 def need(settings: Any) -> budget.Need:
-    folders = [layout.ir(settings.model_key, name) for name in (FP16, settings.quantization.name)]
-    for folder in folders:
-        rerun = "export" if folder.name == FP16 else "quantize"
-        manifest.read_whole(folder, rerun=f"{rerun}@{settings.model_key}")
+    folders = subjects.whole_folders(settings)
     asked = memory.request(settings.model.sampler, settings.device)
     stored = tuple(map(anatomy.stored, folders))
     much, seconds, _ = subjects.planned(settings, stored)

@@ -10,7 +10,6 @@ and never written. A scheme that cannot be made or run is a row with the reason.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from dataclasses import replace
@@ -163,13 +162,9 @@ def need(settings: Any, chosen: list[Scheme]) -> budget.Need:
 
 def arguments(argv: list[str] | None) -> tuple[str, list[str], list[str]]:
     """A model, schemes, overrides."""
-    parser = argparse.ArgumentParser(prog="python -m stages.schemes", description=__doc__.splitlines()[0])
-    parser.add_argument("model", help="a key under `model` in params.yaml, for instance mini-vega")
     said = "files of conf/quantization, all of them without; settings for this run only"
-    parser.add_argument("words", nargs="*", metavar="scheme | key=value", help=said)
-    given = parser.parse_args(argv)
-    overrides = [word for word in given.words if "=" in word]
-    return given.model, [word for word in given.words if "=" not in word], overrides
+    model, words = config.named_arguments("schemes", __doc__, "scheme | key=value", said, argv)
+    return model, [word for word in words if "=" not in word], [word for word in words if "=" in word]
 
 
 def load(model: str, names: list[str], overrides: list[str]) -> tuple[Any, list[Alternative]]:

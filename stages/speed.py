@@ -13,7 +13,6 @@ nothing to compare.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from dataclasses import replace
@@ -22,12 +21,13 @@ from typing import Any
 
 from stages.files import layout, manifest, placing
 from stages.files.layout import FP16
-from stages.generation import speeding
+from stages.generation import drawing, speeding
 from stages.generation.residency import Room
 from stages.ir import anatomy, tiny_vae
 from stages.machine import budget, description, memory, sizes, usage
 from stages.measurement import clip, latency, paces
-from stages.measurement.kept import Kept
+from stages.measurement import subject as subjects
+from stages.measurement.kept import Kept, file_name
 from stages.prompts import sets
 from stages.quantization import lighter
 from stages.report import pictures, speed_table
@@ -37,8 +37,8 @@ from stages.settings.speeds import PLAIN, Way
 
 CODE = ("generation", "ir", "measurement", "quantization")  # rooms whose changes make what was kept worthless
 READS = (
-    "model.{model}.title", "model.{model}.role", "model.{model}.licence", "model.{model}.sampler", "prompts",
-    "benchmark", "device", "quantization.name", "speed", "tiny_vae",
+    "model.{model}.title", "model.{model}.role", "model.{model}.sampler", "prompts", "benchmark.minutes",
+    "benchmark.prompts", "benchmark.seed", "device", "quantization.name", "speed", "tiny_vae",
 )  # fmt: skip
 ALL = "all"
 SEEN = 4  # prompts of the calibration part whose finished latents a decoder's ranges are taken of
@@ -55,10 +55,10 @@ def speed(settings: Any, ways: list[Way]) -> dict[str, Any]:
     rows = paces.figures(drawn, chosen[:count], clip.load(layout.SCORER) if scorer and not random else None)
     if random:
         paces.forget(rows)
-    speed_table.judge(rows, settings.speed)
     found = {"model": key, "title": settings.model.title, "machine": machine["id"], "random_weights": random}
     found |= {"size_px": [settings.model.sampler.width, settings.model.sampler.height], "prompts": count}
     found |= {"floats": memory.floats(settings.device), "noise": noise, "clip_model": scorer, "rows": rows}
+    speed_table.judge(found, settings.speed)
     write(found, drawn, [prompt.text for prompt in chosen[:count]])
     return found
 
@@ -99,24 +99,19 @@ def load(settings: Any, ways: list[Way], pool: speeding.Pool) -> list[paces.Draw
 def folder_of(settings: Any, way: Way, latents: lighter.Latents) -> Path:
     """The IR folder that a speed draws with."""
     key, own, quantized = settings.model_key, settings.model.sampler, settings.quantization.name
-    source, sampler = layout.ir(key, quantized), speeds.sampler(own, way.speed)
-    if not lighter.is_asked(way.speed, own, sampler):
+    source = layout.ir(key, quantized)
+    if not lighter.is_asked(way.speed, own):
         return source
     tiny = tiny_vae.tiny_vae(settings.tiny_vae) if way.speed.decoder == "tiny" else None
     target = layout.lighter(key, quantized, file_name(way.name))
-    return lighter.lighter(source, target, way.speed, own, sampler, latents, tiny)
-
-
-def file_name(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_=." else "_" for letter in name)
+    return lighter.lighter(source, target, way.speed, own, latents, tiny)
 
 
 def finished(settings: Any, first: paces.Drawn) -> list[Any]:
     """Latents as a decoder is given them, of prompts that no picture is judged by."""
     seen = sets.load_prompts(settings.prompts, "calibration", SEEN)
-    scale = first.fast.pipeline.vae.config.scaling_factor
     latents = [first.fast.draw(prompt.text, number, output="latent")[0] for number, prompt in enumerate(seen)]
-    return [latent.numpy() / scale for latent in latents]
+    return [drawing.unscaled(latent, first.fast.pipeline.vae.config).numpy() for latent in latents]
 
 
 def write(found: dict[str, Any], drawn: list[paces.Drawn], prompts: list[str]) -> None:
@@ -154,12 +149,8 @@ def _check(settings: Any, ways: list[Way]) -> None:
 
 def need(settings: Any) -> budget.Need:
     """Memory of both IRs together; time is planned to benchmark.minutes."""
-    key = settings.model_key
-    names = (FP16, settings.quantization.name)
-    for name in names:
-        manifest.read_whole(layout.ir(key, name), rerun=f"{'export' if name == FP16 else 'quantize'}@{key}")
-    found = sizes.of_ir(layout.ir(key, FP16))
-    stored = tuple(anatomy.stored(layout.ir(key, name)) for name in names)
+    folders = subjects.whole_folders(settings)
+    found, stored = sizes.of_ir(folders[0]), tuple(map(anatomy.stored, folders))
     asked = memory.request(settings.model.sampler, settings.device)
     minutes = settings.benchmark.minutes
     whole = budget.benchmark(found, asked, stored, 60 * (minutes or 0))
@@ -168,17 +159,14 @@ def need(settings: Any) -> budget.Need:
 
 def arguments(argv: list[str] | None) -> tuple[str, list[str], list[str]]:
     """A model, words for ways, overrides of the command's own settings."""
-    parser = argparse.ArgumentParser(prog="python -m stages.speed", description=__doc__.splitlines()[0])
-    parser.add_argument("model", help="a key under `model` in params.yaml, for instance mini-sdxl")
     said = "files of conf/speed, one of their settings (deep_every=2), or settings for this run only"
-    parser.add_argument("words", nargs="*", metavar="speed | key=value", help=said)
-    given = parser.parse_args(argv)
+    model, given = config.named_arguments("speed", __doc__, f"speed | {ALL} | key=value", said, argv)
     sections = (*schema.SECTIONS, "model")
-    overrides = [word for word in given.words if "=" in word and word.partition(".")[0] in sections]
-    words = [word for word in given.words if word not in overrides]
+    overrides = [word for word in given if "=" in word and word.partition(".")[0] in sections]
+    words = [word for word in given if word not in overrides]
     if ALL in words and len(words) > 1:
         raise ValueError(f"{ALL} goes alone, got {' '.join(words)}")
-    return given.model, words, overrides
+    return model, words, overrides
 
 
 def main(argv: list[str] | None = None) -> None:

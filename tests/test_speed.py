@@ -157,7 +157,7 @@ def test_the_fastest_that_passes_is_told() -> None:
         row("astray", 0.2, [0.95] * 8, poor),
         row("few", 0.1, [0.95] * 3, good[:3]),
     ]
-    speed_table.judge(rows, bounds)
+    speed_table.judge({"rows": rows, "clip_model": {"title": "a CLIP"}}, bounds)
     verdicts = [one["verdict"] for one in rows]
     assert verdicts == ["passed", "compared with", "passed", "failed", "failed", "undecided"]
     assert [one["reason"] for one in rows[3:5]] == ["SSIM", "CLIP drop"]

@@ -97,6 +97,15 @@ def read_whole(folder: Path, *, rerun: str) -> dict:
     return manifest
 
 
+def is_whole(folder: Path, **said: object) -> bool:
+    """Whether a folder is whole and its manifest says this, such as `key=...`; contents unread."""
+    try:
+        found = read_whole(folder, rerun="")
+    except (ValueError, FileNotFoundError):
+        return False
+    return all(found[name] == value for name, value in said.items())
+
+
 def verify(folder: Path, *, rerun: str) -> dict:
     """Compare every file's size and SHA-256 with the manifest and return it; `rerun` is the DVC target to name."""
     manifest = read_whole(folder, rerun=rerun)

@@ -75,7 +75,7 @@ def generate(
 
 def decode(pipeline: Any, latents: Any) -> Image.Image:
     """The picture of finished latents (1, 4, h, w), as the pipeline itself makes it at `output` "pil"."""
-    decoded = pipeline.vae.decode(_unscaled(latents, pipeline.vae.config), return_dict=False)[0]
+    decoded = pipeline.vae.decode(unscaled(latents, pipeline.vae.config), return_dict=False)[0]
     return pipeline.image_processor.postprocess(decoded, output_type="pil")[0]
 
 
@@ -126,7 +126,7 @@ def _latents_shape(pipeline: Any, sampler: Sampler) -> tuple[int, int, int, int]
     return 1, pipeline.unet.config.in_channels, height, width
 
 
-def _unscaled(latents: Any, config: Any) -> Any:
+def unscaled(latents: Any, config: Any) -> Any:
     """Latents as the VAE's encoder makes them: some checkpoints give a mean and a deviation for each channel."""
     import torch
 

@@ -51,17 +51,16 @@ class Fast:
 
     @property
     def spares(self) -> bool:
-        return bool(self.speed.guidance_interval or self.speed.evaluate_every or self.speed.deep_every)
+        return speeds.spares(self.speed)
 
 
-def load(folder: Path, own: Sampler, speed: Speed, pool: Pool, task: str = "text-to-image") -> Fast:
+def load(folder: Path, own: Sampler, speed: Speed, pool: Pool) -> Fast:
     """The pipeline of an IR folder at a speed, nothing of it compiled yet that the pool did not hold.
 
     A model that was made for few steps keeps its sampler, and every evaluation of its UNet.
     """
-    sampler = speeds.sampler(own, speed)
-    speed = speed if speeds.spares_steps(own, speed) else speeds.unspared(speed)
-    pipeline = pipelines.load(folder, task, sampler, pool.device, compile=False)
+    sampler, speed = speeds.sampler(own, speed), speeds.within(own, speed)
+    pipeline = pipelines.load(folder, "text-to-image", sampler, pool.device, compile=False)
     asked = memory.request(sampler, pool.device)
     gb = memory.parts_gb(sizes.of_ir(folder), asked, anatomy.stored(folder))
     for name in pipelines.parts(pipeline):

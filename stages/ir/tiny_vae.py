@@ -26,8 +26,10 @@ DECODER = next(component for component in components.COMPONENTS if component.nam
 def tiny_vae(settings: TinyVae, root: Path = Path(".")) -> Path | None:
     """Write artifacts/tiny-vae, unless it is there of the same, and return it; None where there is none."""
     target = root / layout.TINY_VAE
-    if settings.kind == "none" or _is_there(target, settings):
-        return None if settings.kind == "none" else target
+    if settings.kind == "none":
+        return None
+    if manifest.is_whole(target, settings=config.as_dict(settings)):
+        return target
     with tempfile.TemporaryDirectory() as scratch, placing.whole(target) as folder:
         taken = _fetch(settings, Path(scratch), root / layout.revisions("tiny-vae"))
         converting.convert(Path(scratch), DECODER, folder / DECODER.name)
@@ -56,10 +58,3 @@ def _select(names: list[str]) -> list[str]:
     if "config.json" not in names:
         raise ValueError("config.json is missing: tiny_vae.repo must name the folder of an AutoencoderTiny")
     return ["config.json", *repository.select_weights(names, "", DECODER.stem, None)]
-
-
-def _is_there(folder: Path, settings: TinyVae) -> bool:
-    try:
-        return manifest.read_whole(folder, rerun="speed")["settings"] == config.as_dict(settings)
-    except (ValueError, FileNotFoundError):
-        return False

@@ -132,6 +132,14 @@ def of(settings: Settings, precisions: dict[str, Precision]) -> Subject:
     return Subject(settings.model_key, settings, precisions, skipped, *how)
 
 
+def whole_folders(settings: Settings) -> list[Path]:
+    """IR folders of FP16 and of the selected scheme, both whole; an error that says what to run where one is not."""
+    key, names = settings.model_key, (layout.FP16, settings.quantization.name)
+    for name in names:
+        manifest.read_whole(layout.ir(key, name), rerun=f"{'export' if name == layout.FP16 else 'quantize'}@{key}")
+    return [layout.ir(key, name) for name in names]
+
+
 def planned(settings: Settings, stored: tuple[str, ...]) -> tuple[Extent, prices.Seconds, list[str]]:
     """How much of a benchmark of precisions that are `stored` so fits its time, see stages.measurement.prices."""
     model, asked = settings.model, memory.request(settings.model.sampler, settings.device)

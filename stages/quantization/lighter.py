@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from stages.checkpoints import components, samplers
 from stages.files import manifest, placing
-from stages.ir import runtime, saving
+from stages.ir import runtime
 from stages.machine import apart
 from stages.quantization import schemes
-from stages.settings import config
+from stages.settings import config, speeds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,20 +30,18 @@ SIDE = 32  # of the latents that a decoder's ranges are taken of: all of its lay
 Latents = Callable[[], "list[np.ndarray]"]  # (1, 4, h, w) each, as the decoder is given them
 
 
-def is_asked(speed: Speed, own: Sampler, sampler: Sampler) -> bool:
+def is_asked(speed: Speed, own: Sampler) -> bool:
     """Whether a speed needs a folder of its own, and not the steps of drawing alone."""
-    return sampler is not own or speed.text_encoders != "fp16" or speed.decoder != "fp16"
+    return speeds.sampler(own, speed) is not own or speed.text_encoders != "fp16" or speed.decoder != "fp16"
 
 
-def lighter(
-    source: Path, target: Path, speed: Speed, own: Sampler, sampler: Sampler, latents: Latents, tiny: Path | None
-) -> Path:
-    """Write the folder `target`, or keep it where it was made of the same; `sampler` is what the speed makes of `own`.
+def lighter(source: Path, target: Path, speed: Speed, own: Sampler, latents: Latents, tiny: Path | None) -> Path:
+    """Write the folder `target`, or keep it where it was made of the same; `own` is the model's sampler.
 
     `tiny` is the IR folder of a decoder that may take the VAE's place. ValueError where it is asked for and None, or
     was made for other latents.
     """
-    inputs = {"source": manifest.digest(source)}
+    inputs, sampler = {"source": manifest.digest(source)}, speeds.sampler(own, speed)
     if speed.decoder == "tiny":
         if tiny is None:
             raise ValueError("speed.decoder is tiny, and tiny_vae.kind is none: choose a file of conf/tiny_vae")
@@ -51,7 +49,7 @@ def lighter(
     parts = ("text_encoders", "decoder")
     settings = {name: getattr(speed, name) for name in parts} | {"sampler": config.as_dict(sampler)}
     key = manifest.key("lighter", inputs, settings)
-    if _is_whole(target, key):
+    if manifest.is_whole(target, key=key):
         return target
     found = manifest.read(source, rerun="quantize")
     with placing.whole(target) as folder:
@@ -61,7 +59,7 @@ def lighter(
                 placing.link(source / name, folder / name)
         if speed.text_encoders == "int8-weights":
             for part in (one for one in TEXT_ENCODERS if (source / one).is_dir()):
-                apart.run(f"compressing {part}", compress_weights, source / part / IR, folder / part / IR)
+                apart.run(f"compressing {part}", schemes.compress, source / part / IR, folder / part / IR, part)
         if speed.decoder == "int8":
             given = [crop(one) for one in latents()]
             apart.run("quantizing the decoder", quantize_decoder, source / DECODER / IR, folder / DECODER / IR, given)
@@ -73,15 +71,6 @@ def lighter(
         beside = sorted(target.parent.glob("*"))
         manifest.write(folder, stage="lighter", inputs=inputs, settings=settings, facts=facts, beside=beside)
     return target
-
-
-def compress_weights(source: Path, target: Path) -> None:
-    """All weights of a part in INT8, activations as they are."""
-    import nncf
-
-    with schemes.quiet():
-        model = nncf.compress_weights(runtime.read(source), mode=nncf.CompressWeightsMode.INT8_SYM)
-    saving.save(model, target)
 
 
 def quantize_decoder(source: Path, target: Path, latents: list[np.ndarray]) -> None:
@@ -103,7 +92,7 @@ def quantize_decoder(source: Path, target: Path, latents: list[np.ndarray]) -> N
                 activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
             ),
         )
-    saving.save(found, target)
+    schemes.save(found, target, DECODER)
 
 
 def crop(latents: np.ndarray) -> np.ndarray:
@@ -145,10 +134,3 @@ def _put_sampler(source: Path, sampler: Sampler, folder: Path) -> None:
     index = components.read_index(source) | {"scheduler": ["diffusers", sampler.scheduler]}
     placing.write_text(folder / components.INDEX, json.dumps(index, indent=2) + "\n")
     samplers.write(source, sampler, folder)
-
-
-def _is_whole(folder: Path, key: str) -> bool:
-    try:
-        return manifest.read_whole(folder, rerun="speed")["key"] == key
-    except (ValueError, FileNotFoundError):
-        return False

@@ -12,7 +12,7 @@ import io
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from stages.settings.schema import Quantization, Search
 
+UNET = "unet"
 TABLE = "search.json"  # of a search's choices, beside the UNet
 ROUNDED = "rounded"  # folder of new integers, among what is kept
 ATTENTION = "ScaledDotProductAttention"
@@ -65,7 +66,7 @@ def weights_first(source: Path, target: Path, settings: Quantization, samples: S
         with placing.whole(quantized) as partial:
             every = _quantize_activations(weights, settings, samples, kept=kept, original=source)
             units.once(every)
-            _save(every, partial / "unet.xml")
+            save(every, partial / "unet.xml")
             del every
     found = _searched(quantized / "unet.xml", source, settings.search, samples, kept) if settings.search else None
     if settings.rounding == "gptq":
@@ -77,24 +78,24 @@ def weights_first(source: Path, target: Path, settings: Quantization, samples: S
         placing.write_text(target.with_name(TABLE), json.dumps(found, indent=1) + "\n")
     rounding.apply(model, kept / ROUNDED)
     geglu.split(model)
-    _save(model, target)
+    save(model, target)
 
 
 def weights_only(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
     """Weights alone, without data; the CPU plugin quantizes activations while it runs, unless told otherwise."""
-    _compress_and_save(source, target, settings, settings.ignored_types)
+    compress(source, target, UNET, settings, settings.ignored_types)
 
 
 def hybrid(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
     """optimum-intel's way: weights of all but the convolutions, then weights and activations of the convolutions."""
     weights = _weights_apart(source, settings, "weights-but-convolutions", kept, ["Convolution"])
     matmuls = [f"^{re.escape(name)}$" for name in _weighted_matmuls(runtime.read(weights))]
-    _save(_quantize_activations(weights, settings, samples, matmuls, kept), target)
+    save(_quantize_activations(weights, settings, samples, matmuls, kept), target)
 
 
 def notebook(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
     """The OpenVINO notebooks' way: weights and activations of the float model at once."""
-    _save(_quantize_activations(source, settings, samples), target)
+    save(_quantize_activations(source, settings, samples), target)
 
 
 def none(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
@@ -152,7 +153,7 @@ def light_pipeline(source: Path, target: Path) -> Path:
             if not name.startswith("unet/openvino_model"):
                 placing.link(source / name, folder / name)
         unet = folder / "unet" / "openvino_model.xml"
-        apart.run("compressing weights", _compress_and_save, source / "unet" / unet.name, unet, None, [])
+        apart.run("compressing weights", compress, source / "unet" / unet.name, unet)
     return target
 
 
@@ -220,20 +221,26 @@ def _weights_apart(source: Path, settings: Quantization, name: str, kept: Path, 
     folder = kept / name
     if not folder.is_dir():
         with placing.whole(folder) as partial:
-            apart.run("compressing weights", _compress_and_save, source, partial / "weights.xml", settings, types or [])
+            apart.run("compressing weights", compress, source, partial / "weights.xml", UNET, settings, types or [])
     return folder / "weights.xml"
 
 
-def _compress_and_save(source: Path, target: Path, settings: Quantization | None, ignored_types: list[str]) -> None:
-    """Without settings: all weights in INT8, whatever the processor of the pipeline that records with them."""
+def compress(
+    source: Path,
+    target: Path,
+    name: str = UNET,
+    settings: Quantization | None = None,
+    ignored_types: Sequence[str] = (),
+) -> None:
+    """The weights of a part, which is called `name`; without settings all of them in INT8."""
     import nncf
 
     mode = nncf.CompressWeightsMode[(settings and settings.weights or "int8_sym").upper()]
     grouped = _grouped(settings) if settings and mode.name.startswith("INT4") else {}
     patterns = list(settings.ignored_patterns) if settings else []
-    ignored = nncf.IgnoredScope(patterns=patterns, types=ignored_types)
+    ignored = nncf.IgnoredScope(patterns=patterns, types=list(ignored_types))
     with quiet():
-        _save(nncf.compress_weights(runtime.read(source), mode=mode, ignored_scope=ignored, **grouped), target)
+        save(nncf.compress_weights(runtime.read(source), mode=mode, ignored_scope=ignored, **grouped), target, name)
 
 
 def _grouped(settings: Quantization) -> dict[str, Any]:
@@ -296,8 +303,9 @@ def _weighted_matmuls(model: ov.Model) -> list[str]:
     return [name for name, node in weights.items() if node.get_type_name() == "Constant"]
 
 
-def _save(model: ov.Model, target: Path) -> None:
-    tracing.settle_names(model, "unet")
+def save(model: ov.Model, target: Path, name: str = UNET) -> None:
+    """The IR of a part, which is called `name`: the same bytes of the same model."""
+    tracing.settle_names(model, name)
     saving.save(model, target)
 
 

@@ -6,13 +6,10 @@ markdown and CSV. Measures nothing.
 
 from __future__ import annotations
 
-import csv
-import io
+from contextlib import suppress
 from typing import Any
 
-import numpy as np
-
-from stages.report import intervals, verdicts, words
+from stages.report import gates, schemes_table, verdicts, words
 
 Row = dict[str, Any]
 HEADS = ("", "UNet rows", "a picture", "speed", "PSNR", "SSIM", "CLIP score", "drop", "verdict")
@@ -20,10 +17,10 @@ PAIRS = 3  # pictures that make an interval
 NOT_JUDGED, COMPARED = "not judged", "compared with"
 
 
-def judge(rows: list[Row], bounds: Any) -> None:
-    """Write into each row after the second whether it passes: SSIM and CLIP score against the second's pictures."""
-    for number, row in enumerate(rows):
-        row["verdict"], row["reason"] = (COMPARED, "") if number == 1 else _verdict(row, bounds)
+def judge(figures: dict[str, Any], bounds: Any) -> None:
+    """Write into each row but the second whether it passes: SSIM and CLIP score against the second's pictures."""
+    for number, row in enumerate(figures["rows"]):
+        row["verdict"], row["reason"] = (COMPARED, "") if number == 1 else _verdict(row, figures, bounds)
 
 
 def fastest(rows: list[Row]) -> Row | None:
@@ -61,11 +58,7 @@ def as_csv(rows: list[Row]) -> str:
         | {"picture_s": row["picture_s"]["median"], **{f"speed_{end}": row["speed"][end] for end in row["speed"]}}
         for row in rows
     ]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(flat[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    return text.getvalue()
+    return schemes_table.as_csv(flat)
 
 
 def cells(row: Row) -> list[str]:
@@ -100,31 +93,19 @@ def _described(row: Row, rows: list[Row]) -> str:
     )
 
 
-def _verdict(row: Row, bounds: Any) -> tuple[str, str]:
+def _verdict(row: Row, figures: dict[str, Any], bounds: Any) -> tuple[str, str]:
     """Failed where one bound is surely missed, passed where both are surely kept, by intervals over prompts."""
-    found = []
-    if bounds.min_ssim is not None:
-        found.append(("SSIM", _means(row, "ssim"), True, bounds.min_ssim))
-    if bounds.max_clip_drop_percent is not None:
-        found.append(("CLIP drop", _drop(row), False, bounds.max_clip_drop_percent))
-    known = [(name, *verdicts.decide(least, bound, one)) for name, one, least, bound in found if one is not None]
+    known = []
+    for name, measure, least, bound in (
+        ("SSIM", gates.mean_of("ssim"), True, bounds.min_ssim),
+        ("CLIP drop", gates.clip_drop, False, bounds.max_clip_drop_percent),
+    ):
+        if bound is not None:
+            with suppress(gates.Lack):  # random weights, or no CLIP: nothing to judge by
+                known.append((name, *verdicts.decide(least, bound, measure(row, figures))))
     if not known:
         return NOT_JUDGED, ""
     kinds = {verdict for _, verdict, _ in known}
     kind = next(one for one in (verdicts.FAILED, verdicts.UNDECIDED, verdicts.PASSED) if one in kinds)
     named = [f"{name} {reason}".strip() for name, verdict, reason in known if verdict == kind]
     return kind, "" if kind == verdicts.PASSED else ", ".join(named)
-
-
-def _means(row: Row, name: str) -> intervals.Estimate | None:
-    values = [entry[name] for entry in row["per_prompt"]]
-    if not values or None in values:
-        return None
-    return intervals.of_means(lambda mean: mean[..., 0], np.array(values)[:, None])
-
-
-def _drop(row: Row) -> intervals.Estimate | None:
-    values = [(entry["clip_score_reference"], entry["clip_score"]) for entry in row["per_prompt"]]
-    if not values or any(None in pair or pair[0] <= 0 for pair in values):
-        return None
-    return intervals.of_means(lambda mean: 100 * (1 - mean[..., 1] / mean[..., 0]), np.array(values))

@@ -69,6 +69,15 @@ def arguments(stage: str, argv: list[str] | None) -> tuple[str | None, list[str]
     return getattr(given, "model", None), given.overrides
 
 
+def named_arguments(command: str, about: str, metavar: str, said: str, argv: list[str] | None) -> tuple[str, list[str]]:
+    """Command line of a command on one model: its key, and words that the command reads; `about`: its docstring."""
+    parser = argparse.ArgumentParser(prog=f"python -m stages.{command}", description=about.splitlines()[0])
+    parser.add_argument("model", help="a key under `model` in params.yaml, for instance mini-vega")
+    parser.add_argument("words", nargs="*", metavar=metavar, help=said)
+    given = parser.parse_args(argv)
+    return given.model, given.words
+
+
 def as_dict(part: Any) -> Any:
     """Plain dictionaries and lists of a section, with the declared fields only."""
     if isinstance(part, Part):

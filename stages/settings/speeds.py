@@ -95,26 +95,27 @@ def sampler(own: Sampler, speed: Speed) -> Sampler:
     return found
 
 
-def spares_steps(own: Sampler, speed: Speed) -> bool:
-    """Whether evaluations are spared within a picture: not where a model was made for few steps."""
-    return own.steps > FEW_STEPS and bool(speed.guidance_interval or speed.evaluate_every or speed.deep_every)
+def spares(speed: Speed) -> bool:
+    """Whether evaluations are spared within a picture."""
+    return bool(speed.guidance_interval or speed.evaluate_every or speed.deep_every)
+
+
+def within(own: Sampler, speed: Speed) -> Speed:
+    """The speed as a model with this sampler is drawn: one that was made for few steps is spared no evaluation."""
+    if own.steps > FEW_STEPS:
+        return speed
+    found = copy.copy(speed)
+    found.guidance_interval = found.evaluate_every = found.deep_every = None
+    return found
 
 
 def effective(own: Sampler, speed: Speed) -> str:
     """All that a speed comes to for a model with this sampler, as text: two of one text draw the same."""
-    drawn = sampler(own, speed)
-    spared = speed if spares_steps(own, speed) else unspared(speed)
+    drawn, spared = sampler(own, speed), within(own, speed)
     parts = {name: getattr(spared, name) for name in EXACT if name not in ("scheduler", "options", "steps")}
     if own.guidance <= 1:  # there is one row anyway
         parts |= {"guidance_interval": None}
     return str((drawn.scheduler, drawn.options, drawn.steps, parts))
-
-
-def unspared(speed: Speed) -> Speed:
-    """The same with every evaluation of the UNet in its place."""
-    found = copy.copy(speed)
-    found.guidance_interval = found.evaluate_every = found.deep_every = None
-    return found
 
 
 def _changed(plain: Speed, word: str) -> Speed:

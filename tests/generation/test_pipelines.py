@@ -213,6 +213,6 @@ def test_latents_are_brought_back_by_the_mean_and_deviation_that_a_checkpoint_gi
 
     latents = torch.ones(1, 4, 2, 2)
     plain = SimpleNamespace(scaling_factor=0.5)
-    assert drawing._unscaled(latents, plain).unique().tolist() == [2.0]
+    assert drawing.unscaled(latents, plain).unique().tolist() == [2.0]
     given = SimpleNamespace(scaling_factor=0.5, latents_mean=[1.0, 2.0, 3.0, 4.0], latents_std=[0.5, 0.5, 1.0, 1.0])
-    assert drawing._unscaled(latents, given)[0, :, 0, 0].tolist() == [2.0, 3.0, 5.0, 6.0]  # 1 x std / 0.5 + mean
+    assert drawing.unscaled(latents, given)[0, :, 0, 0].tolist() == [2.0, 3.0, 5.0, 6.0]  # 1 x std / 0.5 + mean

@@ -14,7 +14,6 @@ from stages.ir import anatomy, runtime
 from stages.ir.tiny_vae import tiny_vae
 from stages.measurement import fidelity
 from stages.quantization import lighter
-from stages.settings import speeds
 from tests.generation.test_pacing import speed
 from tests.ir.test_tiny_vae import local
 from tests.tiny import tiny_checkpoint
@@ -29,8 +28,7 @@ def some_latents(count: int = 6) -> list[np.ndarray]:
 
 def made(folder: Path, tiny: Path | None = None, **changed) -> Path:
     asked = speed(**changed)
-    own = speeds.sampler(OWN, asked)
-    return lighter.lighter(tiny_ir("base"), folder / "lighter", asked, OWN, own, some_latents, tiny)
+    return lighter.lighter(tiny_ir("base"), folder / "lighter", asked, OWN, some_latents, tiny)
 
 
 def same(folder: Path, name: str) -> bool:
@@ -49,7 +47,7 @@ def same(folder: Path, name: str) -> bool:
 )
 def test_a_folder_is_made_where_a_part_or_the_sampler_is_another(changed: dict, asked: bool) -> None:
     one = speed(**changed)
-    assert lighter.is_asked(one, OWN, speeds.sampler(OWN, one)) is asked
+    assert lighter.is_asked(one, OWN) is asked
 
 
 def test_text_encoders_have_int8_weights_and_say_nearly_the_same(tmp_path: Path) -> None:
