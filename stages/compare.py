@@ -30,12 +30,13 @@ def compare(settings: Any) -> tuple[list[results.Result], list[Verdict]]:
     found = results.read(settings.models, settings.quantization.name)
     shown, drawn = grids.all_grids(found), page.draw_plots(found)
     said = verdicts.judge(found, settings)
-    html = page.page(found, read_machine(), shown, drawn, said, true_size.found())
+    schemes = results.read_schemes(settings.models)
+    html = page.page(found, read_machine(), shown, drawn, said, true_size.found(), schemes)
     with placing.whole(layout.REPORTS / "grids") as folder:
         for name, grid in shown.items():
             pictures.draw(grid, cell_size(found)).save(folder / f"{name}.png", optimize=True)
     with placing.whole(layout.REPORTS / "plots") as folder:
-        for name, svg in drawn.items():
+        for name, (svg, _) in drawn.items():
             (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
     with placing.whole(layout.REPORTS / "table") as folder:
         tables.write(folder, found)

@@ -20,10 +20,10 @@ from stages import quantize
 from stages.files import layout, manifest, placing
 from stages.ir import anatomy
 from stages.machine import apart, budget, description, memory, sizes, usage
-from stages.measurement import doubts, rows, sitting
+from stages.measurement import doubts, gallery, rows, sitting
 from stages.measurement import subject as subjects
 from stages.measurement.rows import Scheme
-from stages.report import frontier, pictures, schemes_page, schemes_table
+from stages.report import frontier, pictures, schemes_page, schemes_plot, schemes_table
 from stages.settings import alternatives, config
 from stages.settings.alternatives import Alternative
 from stages.settings.schema import NEEDS_SAMPLES
@@ -53,6 +53,7 @@ def schemes(settings: Any, chosen: list[Scheme]) -> dict[str, Any]:
     shown = {name: value for name, value in found.items() if name not in ("precisions", "quantization")}
     shown |= {"licence": settings.model.licence, "calibration": calibration(key, made)}
     shown |= {"advice": frontier.advice(table), "pareto": frontier.front(table), "rows": table}
+    gallery.write_runs(layout.schemes(key) / "images", settings, runs)
     write(layout.schemes(key), shown, found, runs, machine)
     return shown
 
@@ -130,7 +131,7 @@ def verified(settings: Any) -> tuple[dict[str, Any] | None, bool]:
 def write(target: Path, shown: dict[str, Any], found: dict[str, Any], runs: sitting.Runs, machine: Any) -> None:
     """The page last: whoever finds it finds the figures too."""
     prompts = [run.job.prompt.text for run in next(iter(runs.values()))]
-    drawn = schemes_page.plot(shown)
+    drawn = schemes_plot.plot(shown)
     grid = schemes_page.grid(shown, prompts, {name: [run.picture for run in mine] for name, mine in runs.items()})
     placing.write_text(target / "record.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     placing.write_text(target / "figures.json", json.dumps(shown, indent=1, ensure_ascii=False) + "\n")

@@ -11,6 +11,7 @@ SCORER = Path("artifacts/scorer")
 TINY_VAE = Path("artifacts/tiny-vae")
 REPORTS = Path("reports")
 BENCHMARKS = REPORTS / "benchmark"
+SCHEMES = REPORTS / "schemes"
 MACHINE = REPORTS / "machine.json"
 TRUE_SIZE = REPORTS / "true-size.json"  # of this machine
 REFERENCE_TRUE_SIZE = REPORTS / "reference" / "true-size.json"  # in git, of a machine that it names
@@ -60,4 +61,4 @@ def speed(model: str) -> Path:
 
 def schemes(model: str) -> Path:
     """Where a model's quantization schemes are compared; the figures of the selected one are the benchmark's."""
-    return REPORTS / "schemes" / model
+    return SCHEMES / model

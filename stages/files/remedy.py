@@ -12,7 +12,12 @@ CACHE = Path(".dvc/cache/files/md5")
 
 
 def remedy(path: Path, rerun: str) -> str:
-    """`run 'dvc repro export@vega'`, or, of what was made here before, `run 'dvc checkout artifacts/ir/vega/fp16'`."""
+    """`run 'dvc repro export@vega'`, or, of what was made here before, `run 'dvc checkout artifacts/ir/vega/fp16'`.
+
+    What no stage makes is made by a command, `python -m stages.schemes vega`.
+    """
+    if rerun.startswith("python "):
+        return f"run '{rerun}'"
     made = next((out for out in _outputs() if Path(out["path"]) in (path, *path.parents)), None)
     if made is None or not (CACHE / made.get("md5", "")[:2] / made.get("md5", "")[2:]).is_file():
         return f"run 'dvc repro {rerun}'"

@@ -21,14 +21,27 @@ def write(target: Path, subject: Subject, runs: dict[str, list[tasks.Run]], refe
     shown = reference.name and reference.drawn_by not in runs and not subject.random_weights
     runs = runs | ({layout.REFERENCE: reference.runs} if shown else {})
     with placing.whole(target) as folder:
-        entries = [save(folder, subject, run, name) for name, mine in runs.items() for run in mine]
-        entries += base_pictures(folder, subject)
-        (folder / "images.json").write_text(json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
+        entries = save_all(folder, subject.settings, runs) + base_pictures(folder, subject)
+        write_list(folder, entries)
 
 
-def save(folder: Path, subject: Subject, run: tasks.Run, precision: str) -> dict[str, Any]:
+def write_runs(target: Path, settings: Any, runs: dict[str, list[tasks.Run]]) -> None:
+    """The folder `target`, whole: every run's picture and their list, of one model's precisions or schemes."""
+    with placing.whole(target) as folder:
+        write_list(folder, save_all(folder, settings, runs))
+
+
+def write_list(folder: Path, entries: list[dict[str, Any]]) -> None:
+    (folder / "images.json").write_text(json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
+
+
+def save_all(folder: Path, settings: Any, runs: dict[str, list[tasks.Run]]) -> list[dict[str, Any]]:
+    return [save(folder, settings, run, name) for name, mine in runs.items() for run in mine]
+
+
+def save(folder: Path, settings: Any, run: tasks.Run, precision: str) -> dict[str, Any]:
     start = run.job.start or tasks.Start(None)
-    entry = describe(subject, subject.key, precision, run.job.task, run.job.prompt, run.job.seed)
+    entry = describe(settings, settings.model_key, precision, run.job.task, run.job.prompt, run.job.seed)
     run.picture.save(folder / entry["file"])
     return entry | {"executed_steps": start.steps + run.steps, "seconds": round(start.seconds + run.seconds, 4)}
 
@@ -39,13 +52,13 @@ def base_pictures(folder: Path, subject: Subject) -> list[dict[str, Any]]:
     for n, start in enumerate(subject.first_stage.pictures if subject.first_stage else []):
         seed = subject.settings.benchmark.seed + n
         base = subject.settings.model.base
-        entry = describe(subject, base, layout.FP16, "text-to-image", subject.prompts[n], seed)
+        entry = describe(subject.settings, base, layout.FP16, "text-to-image", subject.prompts[n], seed)
         start.image.save(folder / entry["file"])
         entries.append(entry | {"executed_steps": start.steps, "seconds": round(start.seconds, 4)})
     return entries
 
 
-def describe(subject: Subject, model: str, precision: str, task: str, prompt: Any, seed: int) -> dict[str, Any]:
+def describe(settings: Any, model: str, precision: str, task: str, prompt: Any, seed: int) -> dict[str, Any]:
     return {
         "file": f"{task}-{precision}-{prompt.id}.png",
         "model": model,
@@ -54,6 +67,6 @@ def describe(subject: Subject, model: str, precision: str, task: str, prompt: An
         "prompt": prompt.text,
         "prompt_id": prompt.id,
         "seed": seed,
-        "width": subject.settings.model.sampler.width,
-        "height": subject.settings.model.sampler.height,
+        "width": settings.model.sampler.width,
+        "height": settings.model.sampler.height,
     }

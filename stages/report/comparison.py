@@ -5,88 +5,88 @@ Consumes results; produces cells that are ready to be set. An unknown figure is 
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.report import results, words
+from stages.report import columns, results, words
+from stages.report.columns import Cell, Column
 from stages.report.results import BEFORE, Result
-from stages.report.words import DASH, duration, fixed, in_db, in_mb, number, percent, times
+from stages.report.words import DASH, duration, fixed, in_db, number, times
 
 PUBLISHED = Path(__file__).with_name("published.json")
 
 
 @dataclass(frozen=True)
-class Column:
-    head: str
-    meaning: str
-    cell: Callable[[Result, str, list[Result]], str]
-
-
-@dataclass(frozen=True)
 class Line:
-    """One row of the comparison: cells by column, or the reason why there are none."""
+    """One row of the comparison: a cell for each column, or the reason why there are none."""
 
-    result: Result
+    title: str
     precision: str
-    cells: list[str]
-    reason: str | None
+    cells: list[Cell]
+    reason: str | None = None
+    apart: bool = False  # measured in a sitting of its own, beside its own FP16
 
 
-def columns(found: list[Result]) -> list[Column]:
-    largest = results.largest(found)
-    against = largest.title if largest else "the largest"
-    return [
-        Column("UNet", "its weights on disk, 1 MB = 1e6 bytes", lambda r, p, _: in_mb(r.figure(p, "unet_size_mb"))),
-        Column("smaller", "FP16 size / this size", lambda r, p, _: times(r.smaller()) if p != BEFORE else DASH),
-        Column("step", "one UNet step, median", lambda r, p, _: duration(r.figure(p, "unet_step_s", "median"))),
-        Column(
-            "speed-up", "of a step against FP16, with the 95 % interval", lambda r, p, _: gain(r, p, "speedup_step")
-        ),
-        Column(
-            "picture",
-            "a whole picture, median; a refiner's begins with the base's latents",
-            lambda r, p, _: duration(results.image_time(r, p)),
-        ),
-        Column("speed-up", "of a picture against FP16", lambda r, p, _: gain(r, p, "speedup_image")),
-        Column(
-            f"vs {against}", f"picture time of {against} / this, same precision", lambda r, p, all_: rank(r, p, all_)
-        ),
-        Column("SQNR", "UNet output against float32, dB", lambda r, p, _: in_db(r.figure(p, "sqnr_db"))),
-        Column("PSNR", "picture against float32, dB", lambda r, p, _: in_db(r.figure(p, "psnr_db"))),
-        Column("SSIM", "picture against float32, 1 is equal", lambda r, p, _: fixed(r.figure(p, "ssim"), 3)),
-        Column(
-            "CLIP score",
-            "100 × cosine of picture and prompt as CLIP sees them; below, cosine of picture and float32 picture",
-            lambda r, p, _: clip_figures(r, p),
-        ),
-        Column(
-            "MACs in INT8",
-            "share of a UNet step's multiply-accumulates that its kernels execute in INT8",
-            lambda r, p, _: percent(r.figure(p, "macs", "share_int8")),
-        ),
-    ]
+def comparison(found: list[Result], schemes: Sequence[Result] = ()) -> tuple[list[Column], list[Line]]:
+    """Columns, and a line per model and scheme, FP16 first; a single one with the reason where it was not measured.
+
+    `schemes`: what `python -m stages.schemes` measured, a result for each scheme.
+    """
+    listed = [row for result in found for row in rows(result, schemes)]
+    whole = columns.columns(found, [(result, precision) for result, precision, reason in listed if not reason])
+    lines = [
+        Line(
+            result.title, precision, [] if reason else [column.cell(result, precision) for column in whole], reason,
+            result not in found,
+        )
+        for result, precision, reason in listed
+    ]  # fmt: skip
+    return whole, lines
 
 
-def comparison(found: list[Result]) -> list[Line]:
-    """Two lines per model, FP16 first; a single one with the reason where it was not measured."""
-    lines = []
-    for result in found:
-        for precision in dict.fromkeys((BEFORE, result.after)):
-            reason = result.lacks(precision)
-            cells = [] if reason else [column.cell(result, precision, found) for column in columns(found)]
-            lines.append(Line(result, precision, cells, reason))
-            if result.missing:
-                break
-    return lines
+def rows(result: Result, schemes: Sequence[Result]) -> list[tuple[Result, str, str | None]]:
+    """(result, precision, why it has no figures) of one model."""
+    if result.missing:
+        return [(result, BEFORE, result.missing)]
+    own = [(result, precision, result.lacks(precision)) for precision in dict.fromkeys((BEFORE, result.after))]
+    others = [one for one in schemes if one.key == result.key and one.after not in (BEFORE, result.after)]
+    return [*own, *((one, one.after, None) for one in others)]
+
+
+def as_csv(whole: list[Column], lines: list[Line]) -> str:
+    """A row per line with figures, without rounding; a unit stands in the head of its column."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    heads = [" ".join(part for part in (one.group, one.head, one.unit and f"[{one.unit}]") if part) for one in whole]
+    writer.writerow(["model", "precision", *heads])
+    writer.writerows(
+        [line.title, line.precision, *("" if cell.value is None else cell.value for cell in line.cells)]
+        for line in lines
+        if not line.reason
+    )
+    return text.getvalue()
+
+
+def as_json(found: list[Result]) -> str:
+    """The short form of every measured model's figures, and what they were measured with."""
+    about = ("machine", "measured", "executed_steps", "guidance", "scheduler", "width_px", "height_px", "reference")
+    content = {
+        result.key: {"title": result.title, **{name: result.record.get(name) for name in about}, **result.metrics}
+        for result in found
+        if not result.missing
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def markdown(found: list[Result]) -> str:
     """The README's table: one line per model, quantized next to FP16."""
     after = found[0].after.upper()
     sizes, steps, scores = (f"{what} FP16 → {after}" for what in ("UNet", "step", "CLIP score"))
-    heads = ["", "steps", sizes, "smaller", steps, "faster (95 %)", f"picture {after}", "PSNR", "SSIM", scores]
+    heads = ["", "steps", sizes, "smaller", steps, "speed (95 %)", f"picture {after}", "PSNR", "SSIM", scores]
     rows = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     for r in found:
         lacks = r.lacks(r.after)
@@ -128,13 +128,3 @@ def named(found: list[Result], name: str) -> Result | None:
 def gain(result: Result, precision: str, name: str) -> str:
     """`1.41× (1.37–1.46)`"""
     return words.gain(*(result.figure(precision, name, part) for part in ("ratio", "low", "high")))
-
-
-def clip_figures(result: Result, precision: str) -> str:
-    """`27.18 (0.9871)`: score, and similarity to the reference"""
-    score, similarity = (result.figure(precision, name) for name in ("clip_score", "clip_similarity"))
-    return fixed(score, 2) + (f" ({similarity:.4f})" if similarity is not None else "")
-
-
-def rank(result: Result, precision: str, found: list[Result]) -> str:
-    return times(results.times_faster(result, results.largest(found), precision)) if result.role == "base" else DASH

@@ -6,22 +6,32 @@ page says stands in page.html beside it. Reads no benchmark files, draws nothing
 
 from __future__ import annotations
 
+import base64
+import functools
+import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from stages.files import layout
 from stages.report import (
+    columns,
     comparison,
     evidence,
+    first,
     grids,
     panels,
     pictures,
     plots,
     results,
+    scatter,
+    schemes_plot,
     summary,
     true_size,
     verdicts,
+    viewer,
     words,
 )
 from stages.report.pictures import Grid
@@ -31,6 +41,7 @@ from stages.report.verdicts import Verdict
 TEMPLATES = Path(__file__).parent
 THUMBNAIL = 208  # pixels: twice what a wide screen shows of one
 PARTS = ("text_encoders_s", "vae_decode_s")
+PART_NAMES = ("text encoders", "UNet steps", "VAE decode")
 LEFT_OUT = ("raw", "layers", "points")  # of the records on the page: long, and in record.json
 ABOUT = {
     "precisions": "Above and below: the same latents, prompt and sampler. What differs is shown amplified.",
@@ -46,37 +57,58 @@ def page(
     found: list[Result],
     machine: dict[str, Any],
     shown: dict[str, Grid],
-    drawn: dict[str, str],
+    drawn: dict[str, tuple[str, str]],
     judged: Sequence[Verdict] = (),
     at_true_size: dict[str, Any] | None = None,
+    schemes: Sequence[Result] = (),
 ) -> str:
-    """The whole page. `shown`: grids by name, `drawn`: SVG by name, both in the order of the page; `judged`: gates;
-    `at_true_size`: what `python -m stages.true_size` found."""
+    """The whole page. `shown`: grids by name, `drawn`: SVG by name, wide and narrow, both in the order of the page;
+    `judged`: gates; `at_true_size`: what `python -m stages.true_size` found; `schemes`: each one's result."""
+    whole, lines = comparison.comparison(found, schemes)
+    seen = viewer.embed(viewer.scenes(found, schemes))
+    first_seen = next((scene for scene in seen if {BEFORE, found[0].after} <= scene.embedded.keys()), None)
     return (
         environment()
         .get_template("page.html")
         .render(
             style=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
-            headline=summary.headline(found),
-            key_figures=summary.key_figures(found),
+            script=script(),
+            headline=first.sentence(found, at_true_size),
+            lead=first.lead(found, at_true_size, machine),
+            facts=first.facts(found),
+            project=first.project(found),
+            snippets=first.snippets(first_seen.result, first.project(found)) if first_seen else [],
+            hero=first_seen,
+            hero_title=first_seen.result.title if first_seen else None,
+            after_name=found[0].after,
+            scenes=[first_seen, *seen] if first_seen else [],
+            data=viewer.data(seen),
+            gain=grids.GAIN,
             warnings=summary.warnings(found, machine),
             true_size=true_size.on_page(at_true_size) if at_true_size else None,
-            columns=comparison.columns(found),
-            lines=comparison.comparison(found),
+            columns=whole,
+            groups=Counter(column.group for column in whole).items(),
+            lines=lines,
+            apart=any(line.apart for line in lines),
+            contradictions=columns.contradictions(found),
+            speed_said=summary.speed_on_page(found),
+            csv=comparison.as_csv(whole, lines),
+            json=comparison.as_json(found),
+            schemes=schemes_told(schemes),
             gates=verdicts.by_scheme(judged),
             gates_tally=", ".join(count for _, count in verdicts.tally(judged)),
             gates_reasons=verdicts.reasons(judged),
             published=comparison.beside_published(found),
             overview=shown.get("overview"),
             chapters=chapters(shown),
-            plots={name: svg for name, svg in drawn.items() if name != "curve"},
+            plots={name: pair for name, pair in drawn.items() if name != "curve"},
             curve=drawn.get("curve"),
             evidence=evidence.evidence(found),
             found=found,
             before=grids.title(BEFORE),
             after=grids.title(found[0].after),
             machine=machine,
-            facts=machine_facts(machine),
+            machine_facts=machine_facts(machine),
             clip_models=clip_models(found),
             settings=[setting_row(result) for result in found if not result.missing],
             records=[(result.title, record(result)) for result in found if not result.missing],
@@ -94,8 +126,11 @@ def environment() -> Any:
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     made.filters |= {
-        "thumbnail": lambda picture: pictures.data_uri(picture, THUMBNAIL),
+        "thumbnail": lambda picture: pictures.data_uri(picture, min(THUMBNAIL, max(picture.size))),
         "sides": lambda picture: pictures.scale(picture, THUMBNAIL).size,
+        "scheme": lambda name: name.upper() if name in (BEFORE, "int8") else name,
+        "hashed": lambda text: "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode(),
+        "downloaded": lambda text, kind: f"data:{kind};base64,{base64.b64encode(text.encode()).decode()}",
     }
     return made
 
@@ -116,8 +151,13 @@ def chapters(shown: dict[str, Grid]) -> list[tuple[str, str, list[Grid]]]:
     return told
 
 
-def draw_plots(found: list[Result]) -> dict[str, str]:
-    """SVG by file name; models without figures are left out."""
+def draw_plots(found: list[Result]) -> dict[str, tuple[str, str]]:
+    """SVG by file name, for a screen and for a phone; models without figures are left out."""
+    wide, narrow = (drawn(found, width) for width in (plots.WIDTH, plots.NARROW))
+    return {name: (svg, narrow[name]) for name, svg in wide.items()}
+
+
+def drawn(found: list[Result], width: int) -> dict[str, str]:
     measured = [result for result in found if not result.missing]
     after = found[0].after
     names = (grids.title(BEFORE), grids.title(after))
@@ -125,30 +165,45 @@ def draw_plots(found: list[Result]) -> dict[str, str]:
     def pairs(*path: str) -> list[tuple[str, float | None, float | None]]:
         return [(result.title, result.figure(BEFORE, *path), result.figure(after, *path)) for result in measured]
 
-    speedups = [
+    speeds = [
         (result.title, *(result.figure(after, "speedup_step", part) for part in ("ratio", "low", "high")))
         for result in measured
     ]
     times = [
         (result.title, grids.title(name), time_parts(result, name)) for result in measured for name in (BEFORE, after)
     ]
-    drawn = {
-        "size": plots.paired_bars("UNet on disk", names, pairs("unet_size_mb"), words.in_mb),
-        "time": plots.stacked_bars(
-            "Time of one picture", ["text encoders", "UNet steps", "VAE decode"], times, words.duration
-        ),
+    bars = functools.partial(plots.paired_bars, width=width)
+    made = {
+        "size": bars("UNet on disk", names, pairs("unet_size_mb"), words.in_mb),
+        "time": plots.stacked_bars("Time of one picture", list(PART_NAMES), times, words.duration, width),
         "speedup": plots.intervals(
-            "Speed-up of one UNet step", f"{names[0]} time / {names[1]} time, with its 95 % interval", speedups
+            "Speed of one UNet step", f"{names[0]} time / {names[1]} time, 95 % interval", speeds, width
         ),
-    }  # fmt: skip
+    }
     fidelity = pairs("sqnr_db")
     if any(value is not None for _, *pair in fidelity for value in pair):  # random weights have none
-        title = "Noise prediction against float32 (SQNR)"
-        drawn["fidelity"] = plots.paired_bars(title, names, fidelity, words.in_db)
+        title = "Noise prediction against float32 (SQNR)" if width == plots.WIDTH else "SQNR against float32"
+        made["fidelity"] = bars(title, names, fidelity, words.in_db)
     if curves := evidence.curves(found):
         note = "SQNR in dB by timestep, from noise (999) to the picture (0)"
-        drawn["curve"] = panels.panels("Noise prediction along the schedule", note, names, curves)
-    return drawn
+        across = panels.ACROSS if width == plots.WIDTH else 1
+        made["curve"] = panels.panels("Noise prediction along the schedule", note, names, curves, across)
+    return made
+
+
+def schemes_told(schemes: Sequence[Result]) -> list[dict[str, Any]]:
+    """Advice and plot for each model whose schemes were measured, by the figures beside their record."""
+    told = []
+    for key in dict.fromkeys(result.key for result in schemes):
+        figures = results.read_json(layout.schemes(key) / "figures.json", f"python -m stages.schemes {key}")
+        if figures:
+            plot = [schemes_plot.plot(figures, width) for width in (scatter.WIDTH, scatter.NARROW)]
+            told.append({"title": figures["title"], "advice": figures["advice"], "plots": plot if all(plot) else []})
+    return told
+
+
+def script() -> str:
+    return (TEMPLATES / "page.js").read_text(encoding="utf-8")
 
 
 def time_parts(result: Result, precision: str) -> list[float | None]:

@@ -22,16 +22,30 @@ Scale = Callable[[float], float]
 Points = list[list[float]]  # [timestep, value]
 
 
-def panels(title: str, note: str, names: tuple[str, str], curves: list[tuple[str, list[Points]]]) -> str:
+def panels(
+    title: str, note: str, names: tuple[str, str], curves: list[tuple[str, list[Points]]], most: int = ACROSS
+) -> str:
     """`curves`: (label, the two lines of one panel), either of them without points where there are none."""
     values = [value for _, lines in curves for points in lines for _, value in points]
     low, high = STEP * math.floor((min(values) - ROOM) / STEP), STEP * math.ceil((max(values) + 1) / STEP)
-    parts = [legend(list(zip(KINDS, names, strict=True))), text(220, 47, note, "small faint")]
-    across = min(ACROSS, len(curves))
+    across = min(most, len(curves))
+    parts = [legend(list(zip(KINDS, names, strict=True)))]
+    parts += [text(220, 47, note, "small faint")] if most > 1 else []
     for number, (label, lines) in enumerate(curves):
         left, top = WIDE * (number % across), HEAD + HIGH * (number // across)
         parts += panel(label, lines, left, top, low, high)
-    return svg(title, parts, max(2, across) * WIDE, HEAD + HIGH * math.ceil(len(curves) / across))
+    told = [note, *(in_words(label, names, lines) for label, lines in curves)]
+    wide = max(min(2, most), across) * WIDE
+    return svg(title, parts, wide, HEAD + HIGH * math.ceil(len(curves) / across), told)
+
+
+def in_words(label: str, names: tuple[str, str], lines: list[Points]) -> str:
+    """`mini-Vega: FP16 41.2 at 961, 40.3 at 841; INT8 ...`, from noise to picture."""
+    said = []
+    for name, points in zip(names, lines, strict=True):
+        values = ", ".join(f"{value:.1f} at {timestep:.0f}" for timestep, value in sorted(points, reverse=True))
+        said += [f"{name} {values}"] if values else []
+    return f"{label}: {', '.join(said)}"
 
 
 def panel(label: str, lines: list[Points], left: float, top: float, low: float, high: float) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from PIL import Image
 
 from stages.files import manifest
-from stages.files.layout import BENCHMARKS, FP16
+from stages.files.layout import BENCHMARKS, FP16, SCHEMES
 from stages.files.remedy import remedy
 from stages.report import pictures
 
@@ -101,8 +101,18 @@ def read(models: dict[str, Any], after: str, folder: Path = BENCHMARKS) -> list[
     return results
 
 
-def read_one(key: str, model: Any, after: str, folder: Path) -> Result:
-    rerun = f"benchmark@{key}"
+def read_schemes(models: dict[str, Any], folder: Path = SCHEMES) -> list[Result]:
+    """A result for each scheme that `python -m stages.schemes` measured, of the selected models."""
+    found = []
+    for key, model in models.items():
+        whole = read_one(key, model, BEFORE, folder / key, rerun=f"python -m stages.schemes {key}")
+        names = [] if whole.missing else [name for name in whole.record["precisions"] if name != BEFORE]
+        found += [replace(whole, after=name) for name in names if not whole.value(name, "skipped")]
+    return found
+
+
+def read_one(key: str, model: Any, after: str, folder: Path, rerun: str = "") -> Result:
+    rerun = rerun or f"benchmark@{key}"
     record = read_json(folder / "record.json", rerun)
     missing = None if record else f"not measured: {remedy(folder / 'record.json', rerun)}"
     if record is not None and not isinstance(record.get("precisions"), dict):

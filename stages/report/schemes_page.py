@@ -1,6 +1,6 @@
-"""Schemes of one model on one page: advice, table, the plot of speed against fidelity, and what each of them draws.
+"""Schemes of one model on one page: advice, table, plot, and what each of them draws.
 
-Consumes figures.json's contents, pictures by row, the machine's description; produces SVG, a grid and HTML that
+Consumes figures.json's contents, pictures by row, the machine's description; produces a grid and HTML that
 requests nothing. Reads no files but the templates beside this module, measures nothing.
 """
 
@@ -8,34 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from stages.files.layout import FP16
-from stages.report import frontier, page, scatter, schemes_table, summary, words
+from stages.report import frontier, page, schemes_table, summary, words
 from stages.report.grids import COLUMNS
 from stages.report.pictures import Grid, Row
-
-TITLE = "Speed, fidelity and size"
-REFERENCE = "predicts the reference's own noise"
-
-
-def plot(figures: dict[str, Any]) -> str | None:
-    """Step time against SQNR, area by size on disk, the Pareto front drawn; None where nothing tells of fidelity."""
-    known = [row for row in figures["rows"] if row["step_ms"] is not None and frontier.decibels(row) is not None]
-    if not known:
-        return None
-    kinds = dict.fromkeys(frontier.front(figures["rows"]), "after") | {FP16: "part-2"}
-    dots = [
-        scatter.Dot(
-            row["name"], row["step_ms"], frontier.decibels(row), row["size_mb"], kinds.get(row["name"], "before")
-        )
-        for row in known
-    ]
-    sizes = [row["size_mb"] for row in known]
-    notes = [
-        "Up and to the left is better. The line joins the schemes that none beats in both (the Pareto front).",
-        f"Area of a dot: the UNet on disk, {words.number(min(sizes))} to {words.number(max(sizes))} MB.",
-    ]
-    axes = ("one UNet step, ms", "SQNR, dB")
-    return scatter.scatter(f"{figures['title']}: {TITLE.lower()}", notes, axes, REFERENCE, dots)
 
 
 def grid(figures: dict[str, Any], prompts: list[str], pictures: dict[str, list[Any]]) -> Grid:

@@ -54,6 +54,15 @@ def speed_in_words(found: list[Result]) -> str:
     return f"a step takes {1 / middle:.2f}× as long as FP16's{why}"
 
 
+def speed_on_page(found: list[Result]) -> str:
+    """`A step takes 1.2× as long as FP16's, …: models this small are mostly overhead.` Empty where it is faster."""
+    said = speed_in_words(found)
+    if "as long" not in said:
+        return ""
+    small = ": models this small are mostly overhead" if all(result.family == "mini" for result in found) else ""
+    return f"{said[0].upper()}{said[1:]}{small}."
+
+
 def descendants(found: list[Result]) -> str:
     """How much sooner the quickest models finish a picture than the largest one, each at its own number of steps."""
     largest = results.largest(found)
@@ -91,7 +100,7 @@ def key_figures(found: list[Result]) -> list[tuple[str, str]]:
 
 def warnings(found: list[Result], machine: dict) -> list[str]:
     """What a reader must know before comparing: absent figures, a busy machine, several machines, random weights."""
-    said = [f"{line.result.title}: {line.reason}" for line in comparison.comparison(found) if line.reason]
+    said = [f"{line.title}: {line.reason}" for line in comparison.comparison(found)[1] if line.reason]
     for result in found:
         said += [f"{result.title}: {doubt}" for doubt in result.record.get("doubts") or []]
         noise = result.record.get("noise") or {}

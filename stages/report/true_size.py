@@ -13,6 +13,7 @@ from stages.files import layout
 from stages.report import words
 
 HEADS = ("", "parameters", "UNet", "memory", "UNet step", "speed (95 %)", "decode", "a picture")
+ON_PAGE = ("UNet", "memory", "UNet step", "speed (95 %)", "a picture")
 
 
 def found() -> dict[str, Any] | None:
@@ -23,7 +24,10 @@ def found() -> dict[str, Any] | None:
 
 
 def on_page(figures: dict[str, Any]) -> dict[str, Any]:
-    return {"machine": machine(figures), "heads": HEADS, "rows": [cells(row) for row in figures["rows"]]}
+    """The columns that fit beside a picture."""
+    chosen = [number for number, head in enumerate(HEADS) if head in ON_PAGE]
+    rows = [[row[number] for number in (0, *chosen)] for row in map(cells, figures["rows"])]
+    return {"machine": machine(figures), "heads": [HEADS[number] for number in chosen], "rows": rows}
 
 
 def cells(row: dict[str, Any]) -> list[str]:

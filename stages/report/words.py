@@ -35,6 +35,11 @@ def times(value: float | None) -> str:
     return DASH if value is None else f"{value:.2f}×" if value < 10 else f"{value:.1f}×"
 
 
+def ratio(value: float) -> str:
+    """`0.85`, `1.98`, `12.3`"""
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}"
+
+
 def gain(ratio: float | None, low: float | None, high: float | None) -> str:
     """`1.41× (1.37–1.46)`: a ratio with its interval, as far as it has one."""
     interval = f" ({low:.2f}–{high:.2f})" if low is not None and high is not None else ""
