@@ -70,7 +70,7 @@ def test_one_command_makes_measures_and_shows_and_leaves_what_dvc_made_alone(fol
     assert "\n" not in reason and rows["broken"]["step_ms"] is None
     written = Path("reports/schemes/base")
     assert {path.name for path in written.iterdir()} == {
-        "figures.json", "figures.csv", "record.json", "plot.svg", "grid.png", "index.html",
+        "figures.json", "figures.csv", "record.json", "plot.svg", "grid.png", "index.html", "images",
     }  # fmt: skip
     assert [row["name"] for row in csv.DictReader((written / "figures.csv").open())] == list(rows)
     record = json.loads((written / "record.json").read_text())

@@ -74,15 +74,15 @@ def time(found: list[Result], shown: list[tuple[Result, str]]) -> Iterable[Colum
     yield Column("time", "load", load, "Reading and compiling all parts in a fresh process.", load_s, good=DOWN)
     yield Column("time", "step", step, "One UNet step, the median.", step_s, good=DOWN)
     yield Column(
-        "time", "speed", "×", "Of a step against FP16's: the median of pairs that took turns, with its 95 % interval. "
-        "Below 1 it is slower.", recorded("speedup_step", "ratio"), words.ratio, spread("speedup_step"),
+        "time", "step speed", "×", "Of a step against FP16's: the median of pairs that took turns, and its 95 % "
+        "interval. Below 1 it is slower.", recorded("speedup_step", "ratio"), words.ratio, spread("speedup_step"),
     )  # fmt: skip
     yield Column(
         "time", "picture", picture, "A whole picture, the median. A refiner's is what it adds to its base's; below it "
         "the two together.", picture_s, beside=with_base(picture, dict(MS_OR_S)[picture]), good=DOWN,
     )  # fmt: skip
     yield Column(
-        "time", "speed", "×", "Of a picture against FP16's, as for a step.", recorded("speedup_image", "ratio"),
+        "time", "picture speed", "×", "Of a picture against FP16's, as for a step.", recorded("speedup_image", "ratio"),
         words.ratio, spread("speedup_image"),
     )  # fmt: skip
     largest = results.largest(found)
@@ -115,11 +115,11 @@ def fidelity() -> Iterable[Column]:
     yield Column(
         "fidelity", "CLIP score", "", "100 × the cosine of picture and prompt as CLIP sees them, the mean, with its "
         "95 % interval over prompts. Below it what another picture's prompt scores: the floor.",
-        recorded("clip_score"), lambda value: f"{value:.2f}", clip_beside,
+        scored("clip_score"), lambda value: f"{value:.2f}", clip_beside,
     )  # fmt: skip
     yield Column(
         "fidelity", "CLIP similarity", "", "Cosine of picture and float32 picture as CLIP sees them; 1 is equal.",
-        recorded("clip_similarity"), lambda value: f"{value:.4f}",
+        scored("clip_similarity"), lambda value: f"{value:.4f}",
     )  # fmt: skip
 
 
@@ -134,6 +134,11 @@ def work() -> Iterable[Column]:
 
 def recorded(*path: str) -> Value:
     return lambda result, precision: result.figure(precision, *path)
+
+
+def scored(name: str) -> Value:
+    """A figure that a CLIP model gave."""
+    return lambda result, precision: result.figure(precision, name) if result.record.get("clip_model") else None
 
 
 def units(value: Value, shown: list[tuple[Result, str]], choices: tuple[tuple[str, float], ...]) -> tuple[str, Value]:
@@ -160,11 +165,11 @@ def spread(name: str) -> Beside:
 
 
 def with_base(unit: str, factor: float) -> Beside:
-    """`398 with its base`: of a refiner, whose own time is only what it adds."""
+    """`398 with base`: of a refiner, whose own time is only what it adds."""
 
     def beside(result: Result, precision: str) -> str:
         whole = result.figure(precision, "tasks", TWO_STAGE, "image_s", "median")
-        return "" if result.role != "refiner" or whole is None else f"{words.number(whole * factor)} with its base"
+        return "" if result.role != "refiner" or whole is None else f"{words.number(whole * factor)} with base"
 
     return beside
 
@@ -184,14 +189,14 @@ def least(values: list[Any]) -> float | None:
 
 
 def clip_beside(result: Result, precision: str) -> str:
-    """`93.1–95.2, floor −4.9`"""
+    """`93.1–95.2`, and in a line of its own `floor −4.9`"""
     scores, floor = per_prompt(result, precision, "clip_score"), result.figure(precision, "clip_floor")
     said = []
     if len(scores) >= intervals.LEAST:
         found = intervals.of_means(lambda mean: mean[..., 0], np.array(scores)[:, None])
         said.append(f"{found.low:.1f}–{found.high:.1f}")
     said += [f"floor {floor:.1f}".replace("-", "−")] if floor is not None else []
-    return ", ".join(said)
+    return "\n".join(said)
 
 
 def per_prompt(result: Result, precision: str, name: str) -> list[float]:

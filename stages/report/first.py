@@ -106,10 +106,11 @@ def facts(found: list[Result]) -> list[tuple[str, str]]:
     commits = sorted({one["commit"] for one in measured if one.get("commit")})
     sizes = ranges([result.figure(after, "total_size_mb") for result in found])
     memory = ranges([result.figure(after, "peak_rss_mb") for result in found])
+    what = "a miniature" if all(result.family == "mini" for result in found) else "a model"
     known = {
         "scheme": after,
-        "all files of a model": sizes,
-        "memory": memory,
+        f"{what} on disk": sizes,
+        "its memory": memory,
         "measured": " to ".join(dict.fromkeys((dates[0], dates[-1]))) if dates else None,
         "commit": ", ".join(commits),
         "command": "make repro",

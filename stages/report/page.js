@@ -44,6 +44,7 @@ function view({models, scenes, gain}) {
       "aria-label", `Where ${left.label} ends and ${right.label} begins, in percent`);
     const size = $("view-size").value, [width, height] = left.size;
     pair.classList.toggle("fixed", size !== "fit");
+    pair.closest(".bench").classList.toggle("spread", size !== "fit" && width * size > 600);
     pair.classList.toggle("coarse", size === "4" || size === "fit" && width < 256);
     pair.style.setProperty("--wide", size === "fit" ? "" : width * size + "px");
     pair.style.setProperty("--ratio", `${width} / ${height}`);

@@ -44,7 +44,6 @@ PARTS = ("text_encoders_s", "vae_decode_s")
 PART_NAMES = ("text encoders", "UNet steps", "VAE decode")
 LEFT_OUT = ("raw", "layers", "points")  # of the records on the page: long, and in record.json
 ABOUT = {
-    "precisions": "Above and below: the same latents, prompt and sampler. What differs is shown amplified.",
     "worst": "The three prompts of each model whose pictures differ most from float32's, worst first, with their PSNR.",
     "two-stage": "The base draws with as many steps alone; hands its unfinished latents to the refiner (an ensemble of "
     "experts); or finishes, and the refiner starts anew at low strength.",
@@ -138,7 +137,6 @@ def environment() -> Any:
 def chapters(shown: dict[str, Grid]) -> list[tuple[str, str, list[Grid]]]:
     """(title, explanation, grids): the grids of one kind together."""
     titles = {
-        "precisions": "Precision by precision",
         "worst": "Where most was lost",
         "few-steps": "Few steps",
         "two-stage": "Two stages",

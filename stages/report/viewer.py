@@ -73,9 +73,7 @@ def embed(shown: list[Scene], room: int = ROOM) -> list[Scene]:
     """Those with pictures in them; where these are not lossless, with what differs between FP16's and the others."""
     plain = [{name: take.image for name, take in scene.takes.items()} for scene in shown]
     fitted = embedding.fit([list(images.values()) for images in plain], room)
-    if not all(
-        group and all(one.exact for one in group) for group in fitted
-    ):  # else browsers subtract
+    if not all(group and all(one.exact for one in group) for group in fitted):  # else browsers subtract
         plain = [images | {pair: differing(images, pair) for pair in pairs(images)} for images in plain]
         fitted = embedding.fit([list(images.values()) for images in plain], room)
     for scene, images, group in zip(shown, plain, fitted, strict=True):
@@ -96,11 +94,11 @@ def differing(images: dict[str, Image.Image], pair: str) -> Image.Image:
 
 
 def data(shown: list[Scene]) -> str:
-    """JSON for a `<script type="application/json">`: no `</` in it."""
+    """JSON for a `<script type="application/json">`: without any `<`, which might end it."""
     models = dict.fromkeys(scene.result for scene in shown)
     about = [{"key": one.key, "title": one.title} for one in models]
     content = {"gain": grids.GAIN, "models": about, "scenes": [entry(scene) for scene in shown]}
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def entry(scene: Scene) -> dict[str, Any]:

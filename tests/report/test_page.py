@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -8,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from stages import compare
-from stages.report import comparison, grids, page, plots, results, summary, words
+from stages.report import columns, comparison, grids, page, plots, results, summary, words
 from stages.settings import config
 from tests.fake_reports import MODELS, fake_reports
 
@@ -37,11 +39,10 @@ def change(folder: Path, key: str, value: object, *path: str) -> None:
     file.write_text(json.dumps(metrics))
 
 
-def cells(found: list[results.Result], title: str, precision: str) -> dict[str, str]:
-    line = next(
-        line for line in comparison.comparison(found) if (line.result.title, line.precision) == (title, precision)
-    )
-    return dict(zip([column.meaning for column in comparison.columns(found)], line.cells, strict=True))
+def cells(found: list[results.Result], title: str, precision: str) -> dict[str, columns.Cell]:
+    whole, lines = comparison.comparison(found)
+    line = next(line for line in lines if (line.title, line.precision) == (title, precision))
+    return dict(zip([f"{one.group} {one.head} {one.unit}".strip() for one in whole], line.cells, strict=True))
 
 
 def test_the_headline_is_computed_from_the_figures(folder):
@@ -84,14 +85,13 @@ def test_a_speed_up_within_its_interval_of_one_is_not_called_a_gain(tmp_path):
 
 def test_a_comparison_has_two_lines_per_model_and_ratios_computed_by_hand(folder):
     found = read(folder)
-    assert len(comparison.comparison(found)) == 2 * len(MODELS)
+    assert len(comparison.comparison(found)[1]) == 2 * len(MODELS)
     row = cells(found, "mini-Vega", "int8")
-    assert row["its weights on disk, 1 MB = 1e6 bytes"] == "2.19 MB"  # 4.3 / 1.96
-    assert row["FP16 size / this size"] == "1.96×"
-    assert row["one UNet step, median"] == "8.01 ms"  # 11.3 / 1.41
-    assert row["of a step against FP16, with the 95 % interval"] == "1.41× (1.37–1.46)"
-    assert row["share of a UNet step's multiply-accumulates that its kernels execute in INT8"] == "94 %"
-    assert [cell for meaning, cell in row.items() if "CLIP" in meaning] == ["27.18 (0.9871)"]
+    assert row["size UNet MB"].text == "2.19"  # 4.3 / 1.96
+    assert row["time step ms"].text == "8.01"  # 11.3 / 1.41
+    assert (row["time step speed ×"].text, row["time step speed ×"].small) == ("1.41", "1.37–1.46")
+    assert row["work INT8 %"].text == "94"
+    assert row["fidelity CLIP score"].text == "27.18" and row["fidelity CLIP similarity"].text == "0.9871"
 
 
 @pytest.mark.parametrize("value", [None, float("inf"), float("nan"), ...])
@@ -102,8 +102,9 @@ def test_an_unknown_figure_is_an_en_dash_and_never_infinite(tmp_path, value):
         change(tmp_path, "mini-vega", value, *INT8, name)
     found = read(tmp_path)
     row = cells(found, "mini-Vega", "int8")
-    assert row["picture against float32, dB"] == "–"
-    assert [cell for meaning, cell in row.items() if "CLIP" in meaning] == ["–"]
+    assert row["fidelity SQNR dB"].text == row["size UNet MB"].text == row["time picture ms"].text == "–"
+    assert "time step speed ×" not in row  # of no row: no column
+    assert {cell.text for meaning, cell in row.items() if "CLIP" in meaning} <= {"–"}
     drawn = page.draw_plots(found)
     text = page.page(found, {}, grids.all_grids(found), drawn) + comparison.markdown(found)
     visible = re.sub(r"<style>.*?</style>|<[^>]+>", "", text, flags=re.DOTALL)
@@ -114,7 +115,7 @@ def test_a_model_not_measured_says_what_to_run(tmp_path):
     fake_reports(tmp_path, ("mini-sdxl", "mini-vega"))
     (tmp_path / "reports/benchmark/mini-vega/record.json").unlink()
     found = read(tmp_path)
-    reasons = [line.reason for line in comparison.comparison(found) if line.reason]
+    reasons = [line.reason for line in comparison.comparison(found)[1] if line.reason]
     assert reasons == ["not measured: run 'dvc repro benchmark@mini-vega'"]
     assert reasons[0] in comparison.markdown(found)
     assert f"mini-Vega: {reasons[0]}" in summary.warnings(found, {})
@@ -123,7 +124,7 @@ def test_a_model_not_measured_says_what_to_run(tmp_path):
 def test_a_precision_not_measured_says_what_to_run(tmp_path):
     fake_reports(tmp_path, ("mini-sdxl", "mini-vega"))
     change(tmp_path, "mini-vega", ..., *INT8)
-    lines = comparison.comparison(read(tmp_path))
+    _, lines = comparison.comparison(read(tmp_path))
     assert lines[2].cells and lines[3].reason == "no int8 figures: run 'dvc repro benchmark@mini-vega'"
 
 
@@ -137,7 +138,7 @@ def test_a_precision_that_memory_did_not_hold_says_so_and_the_other_keeps_its_fi
     rows["int8"] |= {"skipped": None, "speedup_step": None, "speedup_image": None, "psnr_db": None}
     path.write_text(json.dumps(metrics | {"reference": None, "interleaved": True}))
     found = read(tmp_path)
-    before, after = comparison.comparison(found)
+    _, (before, after) = comparison.comparison(found)
     assert before.reason == reason and after.reason is None
     assert any(reason in warning for warning in summary.warnings(found, {}))
     row = comparison.markdown(found).splitlines()[-1]
@@ -240,9 +241,15 @@ def test_grids_hold_pictures_of_one_prompt_per_column(folder):
 def test_plots_are_well_formed_and_name_every_model(folder):
     drawn = page.draw_plots(read(folder))
     assert list(drawn) == ["size", "time", "speedup", "fidelity", "curve"]
-    for svg in drawn.values():
-        words = "".join(ElementTree.fromstring(svg).itertext())
+    for svg in (svg for pair in drawn.values() for svg in pair):
+        tree = ElementTree.fromstring(svg)
+        words = "".join(tree.itertext()) + tree.get("aria-label")
         assert all(title in words for title, *_ in MODELS.values())
+
+
+def test_a_plot_tells_its_figures_to_those_who_do_not_see_it(folder):
+    wide, narrow = (ElementTree.fromstring(svg).get("aria-label") for svg in page.draw_plots(read(folder))["size"])
+    assert wide == narrow and "mini-Vega: FP16 4.30 MB, INT8 2.19 MB" in wide
 
 
 def test_bars_are_as_long_as_their_figures():
@@ -298,7 +305,7 @@ class Page(HTMLParser):
         self.requests += [given[name] for name in ("src", "srcset", "data") if name in given]
         self.requests += [given["href"]] if tag == "link" else []
         self.alts += [given.get("alt", "")] if tag == "img" else []
-        if tag not in ("meta", "link", "img", "br", "rect", "line", "circle", "polyline"):
+        if tag not in ("meta", "link", "img", "br", "input", "rect", "line", "circle", "polyline"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -318,7 +325,10 @@ def test_compare_writes_one_page_that_requests_nothing(tmp_path, monkeypatch, ca
     assert shown.open == []
     assert shown.requests and all(address.startswith("data:") for address in shown.requests)
     assert shown.alts and all(shown.alts)
-    assert "url(" not in text and "@import" not in text and "<script" not in text
+    assert "url(" not in text and "@import" not in text and "src=http" not in text
+    policy = re.search(r"script-src '(sha256-[^']+)'", text)[1]
+    ours = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert [policy] == ["sha256-" + base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in ours]
     assert len(list((tmp_path / "reports/grids").glob("*.png"))) == 16
     assert len(list((tmp_path / "reports/plots").glob("*.svg"))) == 5
     assert capsys.readouterr().out.startswith("reports/index.html: INT8 UNets are 1.96× smaller")
@@ -345,7 +355,7 @@ def test_compare_takes_selected_models_only_and_other_schemes(tmp_path, monkeypa
     (tmp_path / "params.yaml").write_text(json.dumps(params))
     run_compare(tmp_path, monkeypatch)
     text = (tmp_path / "reports/index.html").read_text()
-    assert "INT8-HYBRID UNets" in text and "mini-Vega" not in text
+    assert "FP16 against INT8-HYBRID" in text and "mini-Vega" not in text
 
 
 def test_compare_fails_in_one_line(tmp_path, monkeypatch, capsys):
@@ -363,7 +373,7 @@ def test_text_from_files_is_escaped(tmp_path, monkeypatch):
     images.write_text(images.read_text().replace("a red apple", "<script>alert(1)</script>"))
     run_compare(tmp_path, monkeypatch)
     text = (tmp_path / "reports/index.html").read_text()
-    assert "<script" not in text and "&lt;script&gt;" in text
+    assert "<script>alert" not in text and "&lt;script&gt;alert" in text and "\\u003cscript" in text
 
 
 def test_the_readme_gets_its_table_and_picture(tmp_path, monkeypatch):
@@ -399,5 +409,5 @@ def test_the_last_sentence_says_why_a_step_is_no_faster(tmp_path):
 def test_plots_say_how_large_they_are(tmp_path):
     """DVC's page draws an SVG without width and height as an icon."""
     fake_reports(tmp_path)
-    for svg in page.draw_plots(read(tmp_path)).values():
+    for svg, _ in page.draw_plots(read(tmp_path)).values():
         assert re.match(r'<svg [^>]*width="(560|1080)" height="\d{2,}"', svg)

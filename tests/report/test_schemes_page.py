@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from stages.report import schemes_page, schemes_table
+from stages.report import schemes_page, schemes_plot, schemes_table
 from tests import fake_reports
 from tests.report.test_frontier import row
 
@@ -63,17 +63,17 @@ def test_the_csv_has_all_keys_and_nulls_as_empty_cells() -> None:
 
 
 def test_the_plot_has_a_dot_and_a_label_for_each_measured_scheme_and_joins_the_front() -> None:
-    svg = ElementTree.fromstring(schemes_page.plot(figures()))
+    svg = ElementTree.fromstring(schemes_plot.plot(figures()))
     texts = [one.text for one in svg.iter() if one.tag.endswith("text")]
     assert all((one["name"] in texts) == (not one["skipped"]) for one in ROWS)
     kinds = [one.get("class") for one in svg if one.tag.endswith("circle")]
-    assert (kinds.count("after"), kinds.count("part-2"), kinds.count("before")) == (4, 1, 0)
+    assert (kinds.count("after"), kinds.count("before"), kinds.count("passed-over")) == (4, 1, 0)
     assert len([one for one in svg if one.get("class") == "line"]) == 3
 
 
 def test_random_weights_have_no_plot() -> None:
     blind = [one | {"sqnr_db": None, "equals_reference": False} for one in ROWS]
-    assert schemes_page.plot(figures(rows=blind)) is None
+    assert schemes_plot.plot(figures(rows=blind)) is None
 
 
 def page(**changes) -> str:
@@ -81,7 +81,7 @@ def page(**changes) -> str:
     names = [one["name"] for one in ROWS if not one["skipped"]]
     pictures = {name: [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")] for name in names}
     grid = schemes_page.grid(shown, ["an apple", "a moon"], pictures)
-    return schemes_page.html(shown, fake_reports.machine(), grid, schemes_page.plot(shown))
+    return schemes_page.html(shown, fake_reports.machine(), grid, schemes_plot.plot(shown))
 
 
 def test_the_page_holds_table_plot_and_pictures_and_requests_nothing() -> None:
