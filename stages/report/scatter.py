@@ -59,7 +59,7 @@ def scatter(
     if top > TOP:
         parts += [
             line(LEFT, top, width - RIGHT, top, "rule"),
-            text(width - RIGHT, TOP + 10, infinite, "small faint", "end"),
+            text(width - RIGHT, TOP + 10, infinite if width == WIDTH else "exact", "small faint", "end"),
         ]
     leads, written = _labels([dot.label for dot in dots], centres, radii, width)
     parts += leads
