@@ -43,6 +43,18 @@ def test_the_reference_holds_machine_and_metrics_and_nothing_else(found, tmp_pat
     assert json.loads((folder / "machine.json").read_text()) == machine()
 
 
+def test_the_reference_keeps_raw_values_in_a_few_kilobytes(found, tmp_path):
+    tables.write_reference(tmp_path, found, machine())
+    text = (tmp_path / "mini-vega.json").read_text()
+    content = json.loads(text)
+    vega = next(result for result in found if result.key == "mini-vega")
+    assert {name: value for name, value in content.items() if name != "record"} == vega.metrics
+    rows = content["record"]["precisions"]
+    assert rows["int8"]["unet_step_s"]["raw"] == [pytest.approx(0.0113 / 1.41, rel=1e-3)] * 3
+    assert [entry["ssim"] for entry in rows["int8"]["per_prompt"]] == [0.951] * 8 and "per_prompt" not in rows["fp16"]
+    assert len(text) < 5000 and max(map(len, text.splitlines())) < 1000  # a list of numbers is one line
+
+
 def test_machines_of_one_name_are_told_apart():
     one = machine() | {"cpu": "Intel(R) Xeon(R) CPU @ 2.60GHz"}
     assert tables.machine_name(one) == "intel-xeon-cpu-2-cores-012345"
