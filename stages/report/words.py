@@ -20,6 +20,18 @@ def table(rows: list[list[str]]) -> str:
     return "\n".join(lines)
 
 
+def markdown(rows: list[list[str]]) -> str:
+    """The same between bars, as Markdown; the first two columns and the last one are set to the left."""
+    left = (0, 1, len(rows[0]) - 1)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rule = ["-" * width if n in left else "-" * (width - 1) + ":" for n, width in enumerate(widths)]
+    lines = []
+    for row in (rows[0], rule, *rows[1:]):
+        sized = enumerate(zip(row, widths, strict=True))
+        lines.append(f"| {' | '.join(c.ljust(width) if n in left else c.rjust(width) for n, (c, width) in sized)} |")
+    return "\n".join(lines)
+
+
 def cell(value: Any) -> str:
     """`14.7`, `0.992`, `int8`; four digits that count at most."""
     return DASH if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
