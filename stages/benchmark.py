@@ -20,7 +20,7 @@ from stages.files import layout, manifest, placing
 from stages.files.layout import FP16
 from stages.ir import anatomy
 from stages.machine import budget, description, memory, sizes, usage
-from stages.measurement import curve, doubts, gallery, metrics, retrieval, sitting
+from stages.measurement import curve, doubts, gallery, metrics, provenance, retrieval, sitting
 from stages.measurement import subject as subjects
 from stages.measurement.kept import Kept
 from stages.settings import config
@@ -47,7 +47,7 @@ def benchmark(settings: Any) -> dict[str, Any]:
             bar.update()
         about = {"machine": machine["id"], "random_weights": subject.random_weights, "clip_model": scorer}
         about |= {"judge": {"title": settings.judge.title, "licence": settings.judge.licence} if judge else None}
-        found = about | found | {"inputs": digests}
+        found = about | found | {"inputs": digests, "measured": provenance.measured()}
         found |= {"doubts": doubts.doubts(found)}
         gallery.write(layout.benchmark(key) / "images", subject, runs, reference)
         write(layout.benchmark(key), found)

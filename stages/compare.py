@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from stages.files import layout, placing
-from stages.report import comparison, grids, page, pictures, results, summary, tables, true_size, verdicts
+from stages.report import comparison, first, grids, page, pictures, results, summary, tables, true_size, verdicts
 from stages.report.verdicts import Verdict
 from stages.settings import config
 
@@ -60,12 +60,21 @@ def refresh_readme(settings: Any) -> list[results.Result]:
     with placing.whole(layout.REPORTS / "reference" / tables.machine_name(machine)) as folder:
         tables.write_reference(folder, found, machine)
     text = TABLE.sub(lambda match: f"{match[1]}{table}\n{match[2]}", text, count=1)
+    keep_schemes(settings.models)
     if figures := true_size.found():
         placing.write_text(layout.REFERENCE_TRUE_SIZE, json.dumps(figures, indent=1) + "\n")
         shown = f"{true_size.markdown(figures)}\n\n{true_size.machine(figures)}"
         text = AT_TRUE_SIZE.sub(lambda match: f"{match[1]}{shown}\n{match[2]}", text, count=1)
     placing.write_text(layout.README, text)
     return found
+
+
+def keep_schemes(models: dict[str, Any]) -> None:
+    """The figures of the schemes that were measured here, to be committed."""
+    for key in models:
+        own = layout.schemes(key) / "figures.json"
+        if own.is_file():
+            placing.write_text(layout.reference_schemes(key), own.read_text(encoding="utf-8"))
 
 
 def read_machine() -> dict[str, Any]:
@@ -95,7 +104,7 @@ def main(argv: list[str] | None = None) -> None:
             print(f"{layout.README}: {summary.headline(refresh_readme(settings))}")
             return
         found, said = compare(settings)
-        print(f"{layout.REPORTS / 'index.html'}: {summary.headline(found)}")
+        print(f"{layout.REPORTS / 'index.html'}: {first.sentence(found, true_size.found())}")
         print(verdicts.line(said))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from stages.files import layout, placing
+from stages.files import layout, manifest, placing
 from stages.machine import description
 from stages.prompts import sets
 from stages.settings import config
@@ -37,12 +37,23 @@ def true_size(machine: str, own: Path = layout.TRUE_SIZE, committed: Path = layo
         placing.write_text(own, text)
 
 
+def schemes(seen: Path = layout.SCHEMES_SEEN) -> None:
+    """Leave at `seen` digests of the figures of schemes, measured here and committed: no stage makes them, and the page
+    shows them."""
+    there = [*layout.SCHEMES.glob("*/figures.json"), *layout.reference_schemes("*").parent.glob("schemes-*.json")]
+    found = {path.as_posix(): manifest.sha256(path) for path in sorted(there)}
+    text = json.dumps(found, indent=1) + "\n"
+    if not seen.is_file() or seen.read_text(encoding="utf-8") != text:
+        placing.write_text(seen, text)
+
+
 def main(argv: list[str] | None = None) -> None:
     with config.main_guard():
         _, overrides = config.arguments("describe", argv)
         sets.check_file(config.load(READS, None, overrides).prompts)
         found = describe()
         true_size(found["id"])
+        schemes()
         int8 = [name for name in found["instruction_sets"] if "amx" in name or "vnni" in name]
         size = f"{found['cores']} cores, {found['memory_gb']} GB"
         print(f"machine {found['id']}: {found['cpu']}, {size}, {', '.join(int8) or 'no INT8 sets'}")

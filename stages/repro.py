@@ -18,7 +18,7 @@ from stages import compare, plan
 from stages.files import dvcstate, layout
 from stages.machine import usage
 from stages.machine.costs import costs
-from stages.report import results, summary, verdicts
+from stages.report import first, results, summary, true_size, verdicts
 from stages.settings import config
 
 STARTED = re.compile(r"Running stage '(.+)':$")
@@ -91,8 +91,11 @@ def closing(told: Counter[str], took: str) -> str:
         found = results.read(settings.models, settings.quantization.name)
     except FileNotFoundError:  # targets that no benchmark was among
         return done
+    at_true_size = first.true_size_in_a_sentence(true_size.found())
     judged = verdicts.line(verdicts.judge(found, settings))
-    return "\n".join([done, summary.in_a_sentence(found), judged, *([f"Open {page}"] if page.is_file() else [])])
+    return "\n".join(
+        [done, summary.in_a_sentence(found, at_true_size), judged, *([f"Open {page}"] if page.is_file() else [])]
+    )
 
 
 def stopped(told: Counter[str], total: int, took: str) -> str:

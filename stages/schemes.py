@@ -20,7 +20,7 @@ from stages import quantize
 from stages.files import layout, manifest, placing
 from stages.ir import anatomy
 from stages.machine import apart, budget, description, memory, sizes, usage
-from stages.measurement import doubts, gallery, rows, sitting
+from stages.measurement import doubts, gallery, provenance, rows, sitting
 from stages.measurement import subject as subjects
 from stages.measurement.rows import Scheme
 from stages.report import frontier, pictures, schemes_page, schemes_plot, schemes_table
@@ -47,6 +47,7 @@ def schemes(settings: Any, chosen: list[Scheme]) -> dict[str, Any]:
     precisions = rows.precisions(key, made, settings.device)
     found, runs, reasons = sitting.measure_what_runs(settings, precisions, scorer)
     about = {"machine": machine["id"], "random_weights": random_weights, "clip_model": scorer}
+    about |= {"measured": provenance.measured()}
     found = about | found
     found |= {"doubts": doubts.doubts(found)}
     table = rows.table(key, made, settings.device, found, reasons)
@@ -191,6 +192,7 @@ def main(argv: list[str] | None = None) -> None:
         print(schemes_table.terminal(shown["rows"]))
         busy = " The machine was busy: take the times with care." if shown["noise"]["flagged"] else ""
         print(f"\n{layout.schemes(model) / 'index.html'}: {shown['advice']}{busy}")
+        print("`dvc repro compare` puts them on the page of all models, a row each, and into its viewer.")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ TINY_VAE = Path("artifacts/tiny-vae")
 REPORTS = Path("reports")
 BENCHMARKS = REPORTS / "benchmark"
 SCHEMES = REPORTS / "schemes"
+SCHEMES_SEEN = REPORTS / "schemes.json"  # which of them there are: what the page depends on
 MACHINE = REPORTS / "machine.json"
 TRUE_SIZE = REPORTS / "true-size.json"  # of this machine
 REFERENCE_TRUE_SIZE = REPORTS / "reference" / "true-size.json"  # in git, of a machine that it names
@@ -57,6 +58,11 @@ def unfinished_speed(model: str) -> Path:
 def speed(model: str) -> Path:
     """Where what a model's pictures may be spared is compared."""
     return REPORTS / "speed" / model
+
+
+def reference_schemes(model: str) -> Path:
+    """A model's schemes as a named machine measured them: in git, for the page of who has not measured any."""
+    return REPORTS / "reference" / f"schemes-{model}.json"
 
 
 def schemes(model: str) -> Path:

@@ -61,6 +61,16 @@ def gains(found: list[Result], figures: dict[str, Any] | None) -> Gains:
     return Gains(sizes, [ratio for ratio, _ in rows], all(low > 1 for _, low in rows), "")
 
 
+def true_size_in_a_sentence(figures: dict[str, Any] | None) -> str:
+    """`At true size INT8 is half the size, a UNet step 1.62–2.07× as fast (2 cores of …, 512 pixels).`"""
+    if not figures:
+        return ""
+    known = gains([], figures)
+    size, speed = smaller(known.sizes).removeprefix("at "), words.span(known.speeds)
+    verb = "as fast as" if known.surely else "the speed of"
+    return f"At true size INT8 is {size}, a UNet step {speed} {verb} FP16's ({known.where})."
+
+
 def smaller(sizes: list[float]) -> str:
     half = all(HALF[0] <= size <= HALF[1] for size in sizes)
     return "at half the size" if half else f"{words.span(sizes)} smaller"

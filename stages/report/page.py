@@ -93,7 +93,7 @@ def page(
             speed_said=summary.speed_on_page(found),
             csv=comparison.as_csv(whole, lines),
             json=comparison.as_json(found),
-            schemes=schemes_told(schemes),
+            schemes=schemes_told(found, schemes),
             gates=verdicts.by_scheme(judged),
             gates_tally=", ".join(count for _, count in verdicts.tally(judged)),
             gates_reasons=verdicts.reasons(judged),
@@ -189,14 +189,16 @@ def drawn(found: list[Result], width: int) -> dict[str, str]:
     return made
 
 
-def schemes_told(schemes: Sequence[Result]) -> list[dict[str, Any]]:
-    """Advice and plot for each model whose schemes were measured, by the figures beside their record."""
+def schemes_told(found: list[Result], schemes: Sequence[Result]) -> list[dict[str, Any]]:
+    """Advice and plot for each model whose schemes were measured here; else the figures that the repository holds."""
+    own = dict.fromkeys(result.key for result in schemes)
     told = []
-    for key in dict.fromkeys(result.key for result in schemes):
-        figures = results.read_json(layout.schemes(key) / "figures.json", f"python -m stages.schemes {key}")
-        if figures:
+    for key in own or [result.key for result in found]:
+        path = layout.schemes(key) / "figures.json" if own else layout.reference_schemes(key)
+        if figures := results.read_json(path, f"python -m stages.schemes {key}"):
             plot = [schemes_plot.plot(figures, width) for width in (scatter.WIDTH, scatter.NARROW)]
-            told.append({"title": figures["title"], "advice": figures["advice"], "plots": plot if all(plot) else []})
+            about = {"title": figures["title"], "advice": figures["advice"], "key": key, "own": bool(own)}
+            told.append(about | {"plots": plot if all(plot) else []})
     return told
 
 

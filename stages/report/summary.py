@@ -27,8 +27,11 @@ def headline(found: list[Result]) -> str:
     return " ".join(part for part in (first, descendants(found)) if part)
 
 
-def in_a_sentence(found: list[Result]) -> str:
-    """The last words of a run, for a terminal: what quantizing did to size, pictures and speed; what is quickest."""
+def in_a_sentence(found: list[Result], at_true_size: str = "") -> str:
+    """The last words of a run, for a terminal: what quantizing did to size, pictures and speed; what is quickest.
+
+    `at_true_size`: what is known of that, which stands first where all that was measured are miniatures.
+    """
     after = found[0].after.upper()
     sizes = [size for result in found if (size := result.smaller())]
     psnrs = [psnr for result in found if (psnr := result.figure(result.after, "psnr_db")) is not None]
@@ -38,7 +41,10 @@ def in_a_sentence(found: list[Result]) -> str:
         said.append(f"pictures keep {min(psnrs):.1f} dB PSNR or more against float32's (differences {visible})")
     said += [speed] if (speed := speed_in_words(found)) else []
     first = f"{'; '.join(said)}." if said else ""
-    return " ".join(part for part in (first, descendants(found)) if part) or f"{BEFORE.upper()} figures only."
+    lines = [" ".join(part for part in (first, descendants(found)) if part) or f"{BEFORE.upper()} figures only."]
+    if at_true_size and all(result.family == "mini" for result in found):
+        lines = [at_true_size, f"These miniatures, which are mostly overhead: {lines[0]}"]
+    return "\n".join(lines)
 
 
 def speed_in_words(found: list[Result]) -> str:

@@ -331,7 +331,7 @@ def test_compare_writes_one_page_that_requests_nothing(tmp_path, monkeypatch, ca
     assert [policy] == ["sha256-" + base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in ours]
     assert len(list((tmp_path / "reports/grids").glob("*.png"))) == 16
     assert len(list((tmp_path / "reports/plots").glob("*.svg"))) == 5
-    assert capsys.readouterr().out.startswith("reports/index.html: INT8 UNets are 1.96× smaller")
+    assert capsys.readouterr().out.startswith("reports/index.html: SDXL models at half the size")
 
 
 def test_compare_of_equal_reports_gives_equal_bytes_and_no_leftovers(tmp_path, monkeypatch):
