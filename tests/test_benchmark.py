@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,14 +20,16 @@ from PIL import Image
 from stages import benchmark as stage
 from stages.describe import describe
 from stages.files import manifest
-from stages.machine import description, memory
+from stages.generation import residency
+from stages.machine import description, energy, memory
 from stages.measurement import clip, footprint, kept, peak, turns
 from stages.measurement import subject as subjects
 from stages.scorer import scorer
 from stages.settings import config
 from stages.settings.schema import Clip
+from tests.machine.test_energy import counting_up, rapl
 from tests.tiny import SIZE_PX
-from tests.tiny_ir import CPU, tiny_int8, tiny_root, tiny_scorer
+from tests.tiny_ir import CPU, FOOTPRINT, tiny_int8, tiny_root, tiny_scorer
 
 REPOSITORY = Path(__file__).parents[1]
 MODELS = {
@@ -41,7 +44,7 @@ PRECISION_KEYS = {
     "image_s", "unet_gops", "unet_share_of_peak", "int8_operations", "executed_int8", "speedup_step", "speedup_image",
     "sqnr_db", "trajectory_cosine", "psnr_db", "ssim", "clip_score", "clip_similarity", "worst_prompts", "tasks",
     "effective_properties", "executed_precisions", "operations", "skipped", "parts_in_memory", "macs", "layers",
-    "per_prompt", "sqnr_by_quarter", "sqnr_by_sample", "clip_drop_percent", "retrieval",
+    "per_prompt", "sqnr_by_quarter", "sqnr_by_sample", "clip_drop_percent", "retrieval", "cold_s", "energy_j",
 }  # fmt: skip
 
 
@@ -56,7 +59,7 @@ def finished(tmp_path_factory):
         patch.setattr(turns, "SHORT_S", 0.05)
         describe()
         metrics = {"base": stage.benchmark(config.load(stage.READS, "base", []))}
-        patch.setattr(footprint, "measure", lambda *_: {"load_s": 1.0, "peak_rss_mb": 100.0})  # base's alone are real
+        patch.setattr(footprint, "measure", lambda *_: FOOTPRINT)  # base's alone are real
         metrics |= {key: stage.benchmark(config.load(stage.READS, key, [])) for key in ("refiner", "lcm")}
     return SimpleNamespace(folder=folder, metrics=metrics)
 
@@ -112,6 +115,30 @@ def test_every_figure_of_the_schema_is_in_the_file(finished, model):
         assert row["load_s"] > 0 and row["unet_gops"] > 0 and row["unet_share_of_peak"] > 0
         assert row["effective_properties"]["INFERENCE_PRECISION_HINT"]
     assert written["noise"].keys() == {"load", "others", "steal", "flagged"}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_step_is_one_call_of_the_unet_and_no_more_than_were_asked_for(finished, model):
+    for row in finished.metrics[model]["precisions"].values():
+        drawn = [task for task in row["tasks"].values() if task]
+        assert drawn and all(task["unet_calls"] == task["own_steps"] <= task["asked_steps"] for task in drawn)
+
+
+def test_what_the_first_picture_takes_stands_apart_from_the_later_ones(finished):
+    for row in finished.metrics["base"]["precisions"].values():
+        cold = row["cold_s"]
+        pieces = [cold[name] for name in ("load", "text_encoders", "first_step", "second_step", "decode")]
+        assert all(seconds > 0 for seconds in pieces) and cold["load"] == pytest.approx(row["load_s"], abs=1e-3)
+        assert cold["picture_of_two_steps"] == pytest.approx(sum(pieces), abs=1e-3)
+        assert cold["picture"] == pytest.approx(sum(pieces) + 3 * cold["second_step"], abs=1e-3)  # of five steps
+
+
+def test_energy_is_told_or_why_it_is_not(finished):
+    for record in finished.metrics.values():
+        energy = record["energy"]
+        assert energy["readable"] is (energy["why"] is None)
+        for row in record["precisions"].values():
+            assert (row["energy_j"] is None) is not energy["readable"]
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -353,7 +380,7 @@ def test_a_benchmark_without_scorer_is_told_what_to_run(folder):
 def test_clip_figures_are_null_where_no_scorer_is_wanted(folder, monkeypatch):
     scorer(Clip("none", "none", None, None, None, "conf/clip/none.yaml"))
     monkeypatch.setattr(peak, "peak_gops", lambda _: {"float": 1.0, "int8": 1.0})
-    monkeypatch.setattr(footprint, "measure", lambda *_: {"load_s": 1.0, "peak_rss_mb": 100.0})
+    monkeypatch.setattr(footprint, "measure", lambda *_: FOOTPRINT)
     overrides = ["benchmark.prompts=1", "benchmark.repetitions=1", "benchmark.steps=1"]
     metrics = stage.benchmark(config.load(stage.READS, "lcm", overrides))
     assert metrics["clip_model"] is None
@@ -395,7 +422,7 @@ def test_a_model_called_int8_that_runs_none_is_an_error_before_anything_is_timed
         Path("artifacts/ir/base/int8"), stage="quantize", inputs={}, settings={}, facts={"scheme": "weights_first"}
     )
     monkeypatch.setattr(turns, "interleaved_runs", lambda *_: pytest.fail("timed"))
-    monkeypatch.setattr(footprint, "measure", lambda *_: {"load_s": 1.0, "peak_rss_mb": 100.0})
+    monkeypatch.setattr(footprint, "measure", lambda *_: FOOTPRINT)
     monkeypatch.setattr(peak, "peak_gops", lambda _: {"float": 1.0, "int8": 1.0})
     with pytest.raises(ValueError, match=r"base int8: 0\.0 % .*scheme weights_first .*'dvc repro -f quantize@base'"):
         stage.benchmark(config.load(stage.READS, "base", []))
@@ -415,8 +442,45 @@ def test_a_part_that_does_not_load_says_why(folder):
 
 def quick_tools(monkeypatch):
     monkeypatch.setattr(peak, "peak_gops", lambda _: {"float": 1.0, "int8": 1.0})
-    monkeypatch.setattr(footprint, "measure", lambda *_: {"load_s": 1.0, "peak_rss_mb": 100.0})
+    monkeypatch.setattr(footprint, "measure", lambda *_: FOOTPRINT)
     monkeypatch.setattr(turns, "SHORT_S", 0.05)
+
+
+def test_a_slowed_clock_and_a_doubled_step_are_doubted(folder, monkeypatch):
+    """Both in one run: the stopwatch at half the pace, and an INT8 UNet that is evaluated twice in every step."""
+    quick_tools(monkeypatch)
+    now = time.perf_counter
+    monkeypatch.setattr(residency, "time", SimpleNamespace(perf_counter=lambda: now() / 2))
+    load = subjects.load
+
+    def doubled(subject, name, **how):
+        pipes = load(subject, name, **how)
+        unet = next(iter(pipes.values())).unet
+        forward = unet.forward
+        if name == "int8":
+            unet.forward = lambda *args, **options: (forward(*args, **options), forward(*args, **options))[1]
+        return pipes
+
+    monkeypatch.setattr(subjects, "load", doubled)
+    record = stage.benchmark(config.load(stage.READS, "base", ["benchmark.minutes=0", "benchmark.prompts=1"]))
+    clock = record["clock"]
+    assert clock["agrees"] is False and clock["stopwatch_s"] == pytest.approx(clock["system_s"] / 2, rel=0.25)
+    told = [doubt for doubt in record["doubts"] if "the stopwatch counted" in doubt or "called its UNet" in doubt]
+    assert told[0].endswith("(a clock at another pace, or a machine that slept meanwhile)")
+    assert told[1].startswith("int8 called its UNet 10 times for the 5 steps of a picture (text-to-image)")
+    assert len(told) == 2 and all(doubt in stage.closing_line(record) for doubt in told)
+
+
+def test_energy_is_read_where_there_is_a_counter(folder, monkeypatch, tmp_path):
+    quick_tools(monkeypatch)
+    monkeypatch.setattr(energy, "POWERCAP", rapl(tmp_path / "powercap", {"intel-rapl:0": "package-0"}))
+    monkeypatch.setattr(energy.Package, "read_uj", counting_up(by_uj=2_000_000))
+    monkeypatch.setattr(turns, "BLOCK_S", 0.0)
+    record = stage.benchmark(config.load(stage.READS, "base", ["benchmark.minutes=0", "benchmark.prompts=1"]))
+    assert record["energy"] == {"readable": True, "why": None, "packages": ["package-0"]}
+    for row in record["precisions"].values():
+        assert row["energy_j"]["unet_step"]["raw"] == [2.0] * turns.BLOCKS
+        assert row["energy_j"]["picture"]["median"] == 2.0 and row["energy_j"]["picture"]["n"] == 1
 
 
 @pytest.mark.parametrize("model", ["base", "refiner"])

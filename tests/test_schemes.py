@@ -16,6 +16,7 @@ from stages.describe import describe
 from stages.measurement import footprint, peak, tasks, turns
 from stages.settings import alternatives
 from tests.test_benchmark import REPOSITORY, prepare
+from tests.tiny_ir import FOOTPRINT
 
 FEW = ["benchmark.prompts=1", "benchmark.steps=3", "benchmark.repetitions=2", "benchmark.warmup=1"]
 
@@ -32,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(peak, "SIDE", 64)
     monkeypatch.setattr(peak, "ENOUGH_S", 0.01)
     monkeypatch.setattr(turns, "SHORT_S", 0.05)
-    monkeypatch.setattr(footprint, "measure", lambda *_: {"load_s": 1.0, "peak_rss_mb": 100.0})
+    monkeypatch.setattr(footprint, "measure", lambda *_: FOOTPRINT)
     describe()
     return tmp_path
 

@@ -23,6 +23,8 @@ def part(kind: type, **fields):
 
 
 CPU = part(Device, name="CPU", threads=0, inference_precision="f32", dynamic_quantization_group_size=0, decode="auto")
+COLD = {"load": 1.0, "text_encoders": 0.1, "first_step": 0.3, "second_step": 0.1, "decode": 0.5}
+FOOTPRINT = {"load_s": 1.0, "peak_rss_mb": 100.0, "cold_s": COLD | {"picture_of_two_steps": 2.0}}  # as one is measured
 
 
 def sampler(scheduler: str = "EulerDiscreteScheduler", steps: int = 3, guidance: float = 5.0, **more) -> Sampler:

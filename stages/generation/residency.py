@@ -2,7 +2,7 @@
 
 Consumes optimum-intel pipelines that were loaded without compiling, and what each part takes; produces nothing but
 their compiled models. While memory is plentiful nothing is ever let go. Loading stops the room's clock, so that what is
-timed by it is drawing alone. Knows no model and estimates nothing: see stages.machine.budget.
+timed by it is drawing alone; calls are counted. Knows no model and estimates nothing: see stages.machine.budget.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import ctypes
 import ctypes.util
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -24,16 +25,21 @@ class Room:
 
     def __init__(self, limit_gb: float) -> None:
         self.limit_gb, self.loading_s = limit_gb, 0.0
+        self.calls: Counter[str] = Counter()  # of compiled parts by name, but for those that are loading
         self._resident: dict[int, tuple[Any, float]] = {}  # by identity: (part, GB)
 
     def watch(self, parts: dict[str, Any], gb: dict[str, float]) -> None:
         """From now on the room compiles these parts when they are called."""
         for name, part in parts.items():
-            part.compile = self._compiler(part, gb[name], part.compile)
+            part.compile = self._compiler(name, part, gb[name], part.compile)
 
     def clock(self) -> float:
         """Seconds like time.perf_counter, but for those in which parts were loaded."""
         return time.perf_counter() - self.loading_s
+
+    def whole_clock(self) -> float:
+        """The same clock with loading, as `clock` leaves it out: to be held against another one."""
+        return self.clock() + self.loading_s
 
     def clear(self) -> None:
         """Let go of all parts; each comes back when it is called."""
@@ -45,7 +51,7 @@ class Room:
     def used_gb(self) -> float:
         return sum(gb for _, gb in self._resident.values())
 
-    def _compiler(self, part: Any, gb: float, compile: Callable[[], None]) -> Callable[[], None]:
+    def _compiler(self, name: str, part: Any, gb: float, compile: Callable[[], None]) -> Callable[[], None]:
         def bring() -> None:
             if part.request is not None:
                 return
@@ -53,7 +59,7 @@ class Room:
             self._make_room(gb)
             compile()
             self._resident[id(part)] = (part, gb)
-            part.request = _Fresh(part.request, self)
+            part.request = _Fresh(part.request, self, name)
             self.loading_s += time.perf_counter() - start
 
         return bring
@@ -71,8 +77,8 @@ class Room:
 class _Fresh:
     """A compiled model whose first call, in which weights are laid out, is loading too: it is made twice."""
 
-    def __init__(self, request: Any, room: Room) -> None:
-        self._request, self._room, self._fresh = request, room, True
+    def __init__(self, request: Any, room: Room, name: str) -> None:
+        self._request, self._room, self._name, self._fresh = request, room, name, True
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         if self._fresh:
@@ -80,6 +86,7 @@ class _Fresh:
             self._request(*args, **options)
             self._room.loading_s += time.perf_counter() - start
             self._fresh = False
+        self._room.calls[self._name] += 1
         return self._request(*args, **options)
 
     def __getattr__(self, name: str) -> Any:

@@ -1,4 +1,5 @@
-"""What is to be doubted in a record: pictures that cannot be right although none is black, INT8 that hardly runs.
+"""What is to be doubted in a record: pictures that cannot be right although none is black, INT8 that hardly runs, times
+of a clock at another pace or of more steps than were asked for.
 
 Consumes a record; produces sentences, none where all is well. Pictures of random weights are not doubted: they are
 noise.
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from stages.files.layout import FP16
-from stages.measurement import proof
+from stages.measurement import clocks, evaluations, proof
 
 NOTHING_IN_COMMON_DB = 12.0  # PSNR of two unrelated pictures of the miniatures: 6 to 11
 ALIKE = 0.6  # CLIP similarity of unrelated pictures stays below
@@ -19,7 +20,8 @@ ABOVE_FLOOR = 0.1  # of the way from a wrong prompt's score to 100
 def doubts(record: dict[str, Any]) -> list[str]:
     rows = record["precisions"].items()
     said = [proof.doubt(row, name, row.get("scheme") or record.get("scheme")) for name, row in rows if name != FP16]
-    said = [sentence for sentence in said if sentence]
+    said = [sentence for sentence in [*said, clocks.doubt(record.get("clock"))] if sentence]
+    said += [sentence for name, row in rows for sentence in evaluations.doubts(row, name)]
     return said if record["random_weights"] else [*said, *of_pictures(record), *of_controls(record)]
 
 

@@ -67,6 +67,15 @@ def time_figures(runs: list[tasks.Run], times: dict[str, list[float]], main_task
     return parts | {"image_s": latency.latency(own), "tasks": by_task}
 
 
+def energy_figures(runs: list[tasks.Run], step: list[float] | None, main_task: str) -> dict[str, Any]:
+    """`energy_j`: joules of a UNet step and of a picture of the main task, as seconds are told; null where no package
+    could be read. What is stated is all that the packages took, see stages.machine.energy."""
+    pictures = [run.joules for run in runs if run.job.task == main_task]
+    if not step or None in pictures:
+        return {"energy_j": None}
+    return {"energy_j": {"unet_step": latency.latency(step), "picture": latency.latency(pictures)}}
+
+
 def work_figures(row: dict[str, Any], peaks: dict[str, float]) -> dict[str, Any]:
     """Operations per second of a UNet step, and their share of the matrix product's at the same precision."""
     gops = 2 * row["macs"]["total"] / row["unet_step_s"]["median"] / 1e9

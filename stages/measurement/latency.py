@@ -89,13 +89,19 @@ def disturbance(load: float, clock: Callable[[], Sequence[float]] | None = None)
 
 
 def processor_seconds() -> tuple[float, float, float]:
-    """Seconds so far of all processors: in all, used by other processes than this one, stolen by the host."""
+    """Seconds so far of the processors that this process may use: in all, used by other processes than this one, stolen
+    by the host. A rival on one of two is half of them, however many the machine has beside them."""
     import psutil
 
-    times = psutil.cpu_times()
-    idle, steal = times.idle + getattr(times, "iowait", 0.0), getattr(times, "steal", 0.0)
-    guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # counted as user time already
-    total = sum(times) - guests
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    every = enumerate(psutil.cpu_times(percpu=True))
+    mine = [times for number, times in every if allowed is None or number in allowed] or [psutil.cpu_times()]
+    total = idle = steal = 0.0
+    for times in mine:
+        guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # counted as user time already
+        total += sum(times) - guests
+        idle += times.idle + getattr(times, "iowait", 0.0)
+        steal += getattr(times, "steal", 0.0)
     return total, total - idle - steal - sum(os.times()[:4]), steal
 
 

@@ -79,7 +79,7 @@ def foretold(
         alone=run[own[0]] * speed.step_s(unet, asked) + decode,
         point=sum(each) + one,
         turn=sum(each) + len(each) * decode,
-        once=sum(ready + 2 * (step + decode) for step in [*each, one]),
+        once=sum(ready + 3 * step + 2 * decode for step in [*each, one]),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from stages.files import layout
 from stages.machine import description, fitting
-from stages.measurement import curve, figures, latency, likeness, peak, proof, tasks, turns
+from stages.measurement import clocks, curve, evaluations, figures, latency, likeness, peak, proof, tasks, turns
 from stages.measurement import reference as references
 from stages.measurement import subject as subjects
 from stages.measurement.reference import Reference
@@ -24,15 +24,18 @@ def measure(subject: Subject, tick: Callable[[], Any]) -> tuple[dict[str, Any], 
     reference = references.reference(subject, tick)
     groups = fitting.groups(subject.folders, subject.asked, subject.room.limit_gb)
     rows, runs, costs = {}, {}, turns.footprints(subject, reference, tick)
-    with latency.disturbance(description.load_average()) as disturbance:
+    stopwatch = subject.room.whole_clock
+    with latency.disturbance(description.load_average()) as disturbance, clocks.compared(stopwatch) as clock:
         peaks = subject.kept.value("peaks", lambda: peak.peak_gops(subject.settings.device))
         for group in groups:
             loaded = {name: subjects.load(subject, name) for name in group}
             static = {name: proven(subject, name, pipes, reference) for name, pipes in loaded.items()}
             runs |= turns.interleaved_runs(subject, loaded, reference, tick)
             times = turns.part_times(subject, loaded, reference)
+            joules = turns.step_joules(subject, loaded, reference)
             for name, pipes in loaded.items():
                 rows[name] = static[name] | row(subject, name, pipes, reference, runs[name], times[name])
+                rows[name] |= figures.energy_figures(runs[name], joules.get(name), subject.main_task)
                 rows[name] |= figures.work_figures(rows[name], peaks) | costs[name]
                 tick()
             del loaded
@@ -46,6 +49,7 @@ def measure(subject: Subject, tick: Callable[[], Any]) -> tuple[dict[str, Any], 
     about = header(subject, runs, disturbance, peaks)
     about |= {"reference": reference.name, "pictures_against": reference.drawn_by, "points": points(reference)}
     about |= {"interleaved": together, "left_out": subject.left_out}
+    about |= {"clock": clock, "energy": subject.meter.about()}
     return about | {"precisions": {name: rows[name] for name in sorted(rows, key=subject.order)}}, runs, reference
 
 
@@ -74,6 +78,9 @@ def row(
 ) -> dict[str, Any]:
     """The measured figures of one precision but those that need another one."""
     found = figures.time_figures(runs, times, subject.main_task)
+    for task, pipeline in pipes.items():
+        mine, order = [run for run in runs if run.job.task == task], getattr(pipeline.scheduler, "order", 1)
+        found["tasks"][task] |= evaluations.counted(mine, subject.steps, order)
     predictions: list[Any] = []
     if reference.name is not None:
         how = reference.points, reference.owners, name

@@ -18,8 +18,8 @@ from stages.files import layout, manifest, placing
 from stages.generation import drawing, pipelines
 from stages.generation.residency import Room
 from stages.ir import anatomy
-from stages.machine import fitting, memory, sizes
-from stages.measurement import extent, prices, tasks
+from stages.machine import energy, fitting, memory, sizes
+from stages.measurement import evaluations, extent, prices, tasks
 from stages.measurement.extent import Extent
 from stages.measurement.kept import Kept
 from stages.prompts import sets
@@ -58,7 +58,7 @@ class Subject:
     """Names, settings, and precisions by name, the one compared against first.
 
     `skipped`: why a precision is not run; `room`: the memory that all of it shares; `extent`: how much is measured,
-    and `left_out` what is not; `kept`: what an earlier run of the same finished.
+    and `left_out` what is not; `kept`: what an earlier run of the same finished; `meter`: of energy.
     """
 
     key: str
@@ -72,6 +72,7 @@ class Subject:
     left_out: list[str] = field(default_factory=list)
     kept: Kept = field(default_factory=Kept)
     first_stage: tasks.FirstStage | None = None
+    meter: energy.Meter = field(default_factory=energy.Meter)
 
     @property
     def folders(self) -> dict[str, Path]:
@@ -233,9 +234,12 @@ def run_name(job: tasks.Job, precision: str) -> str:
 
 
 def draw(subject: Subject, pipeline: Any, job: tasks.Job, precision: str, steps: int) -> tasks.Run:
-    """A picture of so many steps, whatever it shows."""
+    """A picture of so many steps, whatever it shows, with the calls of the UNet and the joules that it took."""
+    how, calls = (subject.settings.model.sampler, steps, subject.room.clock), subject.room.calls
+    before = calls["unet"]
     try:
-        return tasks.run(pipeline, job, subject.settings.model.sampler, steps, subject.room.clock)
+        found, joules = subject.meter.spent(lambda: tasks.run(pipeline, job, *how))
+        return replace(found, unet_calls=calls["unet"] - before, joules=joules)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise Unusable(precision, f"{subject.key} {precision} does not run: {reason}") from error
@@ -250,5 +254,4 @@ def warm_up(subject: Subject, pipeline: Any, job: tasks.Job, precision: str) -> 
 
 def fewest_steps(job: tasks.Job, steps: int) -> int:
     """As few as run two of them, where a picture has so many: image-to-image runs a share."""
-    share = job.settings.get("strength", 1.0 - job.settings.get("denoising_start", 0.0))
-    return min(steps, math.ceil(WARM_STEPS / share))
+    return min(steps, math.ceil(WARM_STEPS / evaluations.share(job)))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TASKS = ("text-to-image", "image-to-image", "two-stage", "two-stage-sdedit")
 Clock = Callable[[], float]  # seconds
 SECOND_SEED = 10_000  # apart from the first stage's: the same noise twice would be no noise at all
+FACTS = ("steps", "seconds", "unet_calls", "joules")  # of a run, kept beside its arrays
 OTHER_SEED = 20_000  # what control pictures are drawn with, apart from both
 
 
@@ -50,8 +51,10 @@ class Run:
     job: Job
     picture: Any
     latents: list[np.ndarray]  # after every step
-    steps: int  # of this pipeline alone
+    steps: int  # of this pipeline alone, as its sampler says
     seconds: float
+    unet_calls: int | None = None  # as the compiled model was called
+    joules: float | None = None  # of all processor packages meanwhile, loading that came between included
 
 
 def of_model(model: Model) -> list[str]:
@@ -110,11 +113,11 @@ def kept_run(kept: Kept, name: str, job: Job, draw: Callable[[], Run]) -> Run:
     def make() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         found = draw()
         arrays = {f"{step:04d}": array for step, array in enumerate(found.latents)}
-        return arrays | {"picture": np.asarray(found.picture)}, {"steps": found.steps, "seconds": found.seconds}
+        return arrays | {"picture": np.asarray(found.picture)}, {name: getattr(found, name) for name in FACTS}
 
     arrays, facts = kept.arrays(name, make)
     latents = [array for step, array in arrays.items() if step != "picture"]
-    return Run(job, _picture(arrays["picture"]), latents, facts["steps"], facts["seconds"])
+    return Run(job, _picture(arrays["picture"]), latents, **facts)
 
 
 def _picture(array: np.ndarray) -> Any:

@@ -1,7 +1,7 @@
 """Every precision measured in turns: whole pictures of every task, and the parts of a pipeline by themselves.
 
-Consumes a subject, its loaded pipelines and the reference; produces runs, seconds, and what loading takes. Makes no
-figures of them.
+Consumes a subject, its loaded pipelines and the reference; produces runs, seconds, joules, and what loading takes.
+Makes no figures of them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from stages.measurement.subject import Subject
 from stages.settings import config
 
 SHORT_S = 0.6  # short calls of two precisions are repeated until this much is measured, of more in proportion
+BLOCKS, BLOCK_S = 3, 0.5  # of UNet steps whose joules are counted together
 CACHED_S = 0.25  # shorter calls are of models so small that caches decide
 
 Loaded = dict[str, dict[str, Any]]  # pipelines by precision and task
@@ -71,9 +72,32 @@ def part_times(subject: Subject, loaded: Loaded, reference: Reference) -> dict[s
     return times
 
 
+def step_joules(subject: Subject, loaded: Loaded, reference: Reference) -> dict[str, list[float]]:
+    """Joules of one UNet step, several times, in turns of the precisions; none where no package can be read."""
+    if subject.meter.why is not None:
+        return {}
+    point = reference.points[len(reference.points) // 2]
+    steps = {
+        name: lambda pipeline=pipes[subject.main_task]: drawing.predict(pipeline, point)
+        for name, pipes in loaded.items()
+    }
+
+    def measure() -> dict[str, list[float]]:
+        found: dict[str, list[float]] = {name: [] for name in steps}
+        for number in range(BLOCKS):
+            for name, step in steps.items():
+                if number == 0:
+                    step()  # loaded, where it was let go
+                found[name].append(subject.meter.each(step, BLOCK_S))
+        return found
+
+    return subject.kept.value(f"joules/unet_step/{'+'.join(loaded)}", measure)
+
+
 def footprints(subject: Subject, reference: Reference, tick: Callable[[], Any]) -> dict[str, dict[str, Any]]:
-    """Load time and peak memory of each precision's parts, side by side where memory holds them so."""
+    """Load time, peak memory and first calls of each precision's parts, side by side where memory holds them so."""
     found, shapes = {}, request_shapes(subject, reference)
+    steps = reference.runs[0].steps
     for name, folder in subject.folders.items():
         in_turn = not fitting.together(folder, subject.asked)
         how = shapes, config.as_dict(subject.precisions[name].device), in_turn
@@ -83,7 +107,8 @@ def footprints(subject: Subject, reference: Reference, tick: Callable[[], Any]) 
             )
         except ValueError as error:
             raise subjects.Unusable(name, str(error)) from error
-        found[name] = measured | {"parts_in_memory": "in turn" if in_turn else "together"}
+        cold_s = footprint.with_picture(measured["cold_s"], steps)
+        found[name] = measured | {"cold_s": cold_s, "parts_in_memory": "in turn" if in_turn else "together"}
         tick()
     return found
 

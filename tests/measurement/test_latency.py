@@ -1,5 +1,11 @@
-"""Latency statistics by hand and by a fake clock."""
+"""Latency statistics by hand and by a fake clock, and a machine that is busy by counters and in truth."""
 
+import json
+import os
+import subprocess
+import sys
+
+import psutil
 import pytest
 
 from stages.measurement import latency
@@ -100,6 +106,44 @@ def test_a_busy_machine_is_flagged(after, others, steal, flagged):
     with latency.disturbance(0.4, lambda: next(readings)) as found:
         pass
     assert found == {"load": 0.4, "others": others, "steal": steal, "flagged": flagged}
+
+
+RIVAL = r"""
+import json, os, subprocess, sys, time
+from stages.measurement import latency
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+loop = "print(flush=True)\nwhile True: pass"
+rival = subprocess.Popen([sys.executable, "-c", loop], stdout=subprocess.PIPE)
+rival.stdout.readline()
+try:
+    with latency.disturbance(0.0) as found:
+        enough = time.process_time() + 0.5  # seconds of our own, however long they take
+        while time.process_time() < enough:
+            sum(range(1000))
+finally:
+    rival.kill()
+    rival.wait()
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system pins no process to a processor")
+def test_a_rival_on_the_same_processor_is_flagged_however_many_others_there_are():
+    done = subprocess.run([sys.executable, "-c", RIVAL], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["flagged"] is True
+    assert found["others"] > latency.BUSY, "half of the one processor that both may use, were nothing else running"
+
+
+def test_the_processors_that_count_are_those_that_may_be_used(monkeypatch):
+    """By hand: three processors, of which the first and the last are ours."""
+    fields = dict.fromkeys(psutil.cpu_times()._fields, 0.0)
+    kind = type(psutil.cpu_times())
+    processors = [kind(**fields | {"user": user, "idle": idle}) for user, idle in ((30, 70), (100, 0), (20, 80))]
+    monkeypatch.setattr(psutil, "cpu_times", lambda percpu: processors)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2}, raising=False)
+    monkeypatch.setattr(os, "times", lambda: (5.0, 1.0, 2.0, 0.0, 0.0))
+    assert latency.processor_seconds() == (200.0, 50.0 - 8.0, 0.0)
 
 
 def test_other_processes_seconds_are_counted_without_our_own():
