@@ -170,6 +170,17 @@ def speed_true_size(found: dict[str, Any]) -> Rows:
     return rows
 
 
+def repeat(found: dict[str, Any]) -> Rows:
+    """Figures of a second run in the first one's interval: all, those that vary, and by one sitting's own intervals."""
+    rows = [["", "sittings", "busy", "agree", "of those that vary", "half of an interval", "by one sitting alone"]]
+    for model, entry in found.items():
+        told = entry["summary"]
+        within = {name: f"{told[name][0]} of {told[name][1]}" for name in ("all", "varying", "own")}
+        counts = [f"{entry['sittings']} + 1", str(entry["busy"]), f"**{within['all']}**", within["varying"]]
+        rows.append([model, *counts, f"±{100 * told['half_width']:.1f} %", within["own"]])
+    return rows
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Rows]]] = {
     "convert": ("convert", convert),
     "limits": ("limits", limits),
@@ -181,6 +192,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Rows]]] = {
     "outliers": ("outliers", outliers),
     "ways": ("ways", ways),
     "calibration": ("calibration", calibration),
+    "repeat": ("repeat", repeat),
     "speed": ("speed", speed),
     "speed at true size": ("speed", speed_true_size),
 }

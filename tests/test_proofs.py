@@ -30,6 +30,9 @@ def test_tables_are_put_between_their_marks(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "layers.json").write_text(json.dumps({"milliseconds": times}))
     entry = {"prompts": 14, "evaluations": 1000, "samples": 112, "sqnr_db": 38.13, "sqnr_by_quarter": [33.9, None]}
     (tmp_path / "calibration.json").write_text(json.dumps({"mini-vega": {"default": entry, "a=1": entry}}))
+    counts = {"all": [41, 42], "varying": [21, 22], "same": [20, 20], "own": [5, 14], "half_width": 0.0312}
+    run = {"sittings": 5, "busy": 1, "set_aside": 0, "summary": counts}
+    (tmp_path / "repeat.json").write_text(json.dumps({"mini-vega": run}))
     row = {
         "name": "exact",
         "precision": "fp16",
@@ -46,6 +49,7 @@ def test_tables_are_put_between_their_marks(tmp_path: Path, monkeypatch: pytest.
     page.main()
     text = (tmp_path / "page.md").read_text()
     assert "| mini-vega | default | 14 | 1,000 | 112 | 38.1 dB | 33.9 |" in text and "|  | `a=1` | 14 |" in text
+    assert "| mini-vega | 5 + 1 | 1 | **41 of 42** | 21 of 22 | ±3.1 % | 5 of 14 |" in text
     assert "| ratio | 0.40 | 0.20 |  |" in text
     assert (
         "| sdxl | 3.00 | 2.00 s | 8.00 s | **4.00×** | 2.00 s | 8.00 s | **4.00×** | 8.00 s | **4.00×** | 1500 | 0.50 |"
