@@ -24,7 +24,7 @@ define LOCK_HEADER
 # What `make install` installs, apart from torch: every package at one version, with the hashes of its files.
 # Written by `make lock` out of pyproject.toml: its dependencies, the dev extra and the no-deps group.
 # Neither torch nor the CUDA packages that it asks for are here: which build fits depends on the machine, so pip picks
-# it. torchvision is never installed: pyproject.toml says why.
+# it. torchvision and Playwright are never installed: pyproject.toml says why.
 endef
 export LOCK_HEADER
 
@@ -37,7 +37,7 @@ lock:  ## write requirements.lock out of pyproject.toml
 	$(VENV)/lock/bin/uv pip compile pyproject.toml --extra dev --group no-deps --quiet --python $(VENV)/lock/bin/python \
 	  --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --annotation-style line \
 	  --output-file $(VENV)/lock/requirements.lock $(LOCK_FLAGS)
-	@{ echo "$$LOCK_HEADER"; awk '/^[^ ]/ { cut = /^(torch|torchvision|triton)==|^(nvidia|cuda)-/ } !cut' \
+	@{ echo "$$LOCK_HEADER"; awk '/^[^ ]/ { cut = /^(torch|torchvision|triton|playwright|pyee|greenlet)==|^(nvidia|cuda)-/ } !cut' \
 	  $(VENV)/lock/requirements.lock; } > requirements.lock
 
 repro: install  ## run the pipeline: checkpoints to reports/index.html

@@ -69,9 +69,14 @@ def size(shown: list[tuple[Result, str]]) -> Iterable[Column]:
 
 def time(found: list[Result], shown: list[tuple[Result, str]]) -> Iterable[Column]:
     load, load_s = units(recorded("load_s"), shown, MS_OR_S)
+    cold, cold_s = units(recorded("cold_s", "picture"), shown, MS_OR_S)
     step, step_s = units(recorded("unet_step_s", "median"), shown, MS_OR_S)
     picture, picture_s = units(results.image_time, shown, MS_OR_S)
     yield Column("time", "load", load, "Reading and compiling all parts in a fresh process.", load_s, good=DOWN)
+    yield Column(
+        "time", "from cold", cold, "From nothing to a first picture in a fresh process: load, text encoders, first step, "
+        "decode as they were measured once, further steps reckoned at the second one's time.", cold_s, good=DOWN,
+    )  # fmt: skip
     yield Column("time", "step", step, "One UNet step, the median.", step_s, good=DOWN)
     yield Column(
         "time", "step speed", "×", "Of a step against FP16's: the median of pairs that took turns, and its 95 % "
@@ -84,6 +89,10 @@ def time(found: list[Result], shown: list[tuple[Result, str]]) -> Iterable[Colum
     yield Column(
         "time", "picture speed", "×", "Of a picture against FP16's, as for a step.", recorded("speedup_image", "ratio"),
         words.ratio, spread("speedup_image"),
+    )  # fmt: skip
+    yield Column(
+        "time", "energy", "J", "Of the processor's package for a picture, other processes included, where it can be "
+        "read.", recorded("energy_j", "picture", "median"), good=DOWN,
     )  # fmt: skip
     largest = results.largest(found)
     if largest is not None and len(results.bases(found)) > 1:
