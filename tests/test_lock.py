@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = (ROOT / "requirements.lock").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-LEFT_TO_PIP = re.compile(r"(torch|torchvision|triton)$|(nvidia|cuda)-")
+LEFT_TO_PIP = re.compile(r"(torch|torchvision|triton|playwright|pyee|greenlet)$|(nvidia|cuda)-")
 
 
 def entries() -> list[str]:
