@@ -74,8 +74,8 @@ def time(found: list[Result], shown: list[tuple[Result, str]]) -> Iterable[Colum
     picture, picture_s = units(results.image_time, shown, MS_OR_S)
     yield Column("time", "load", load, "Reading and compiling all parts in a fresh process.", load_s, good=DOWN)
     yield Column(
-        "time", "from cold", cold, "From nothing to a first picture in a fresh process: load, text encoders, first step, "
-        "decode as they were measured once, further steps reckoned at the second one's time.", cold_s, good=DOWN,
+        "time", "from cold", cold, "From nothing to a first picture in a fresh process: load, text encoders, first "
+        "step and decode as measured once, further steps reckoned at the second one's time.", cold_s, good=DOWN,
     )  # fmt: skip
     yield Column("time", "step", step, "One UNet step, the median.", step_s, good=DOWN)
     yield Column(

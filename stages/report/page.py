@@ -21,6 +21,7 @@ from stages.report import (
     comparison,
     evidence,
     first,
+    frontier,
     grids,
     panels,
     pictures,
@@ -190,15 +191,24 @@ def drawn(found: list[Result], width: int) -> dict[str, str]:
 
 
 def schemes_told(found: list[Result], schemes: Sequence[Result]) -> list[dict[str, Any]]:
-    """Advice and plot for each model whose schemes were measured here; else the figures that the repository holds."""
-    own = dict.fromkeys(result.key for result in schemes)
+    """Advice and plot for each model whose schemes were measured here, and for those that the repository holds figures
+    of: of the models shown, and at true size."""
+    own = {result.key: layout.schemes(result.key) / "figures.json" for result in schemes}
+    kept = {
+        path.stem.removeprefix("schemes-"): path
+        for path in sorted(layout.reference_schemes("x").parent.glob("schemes-*"))
+    }
+    shown = {result.key for result in found}
+    kept = {
+        key: path for key, path in kept.items() if key not in own and (key in shown or key.startswith("synthetic-"))
+    }
     told = []
-    for key in own or [result.key for result in found]:
-        path = layout.schemes(key) / "figures.json" if own else layout.reference_schemes(key)
-        if figures := results.read_json(path, f"python -m stages.schemes {key}"):
-            plot = [schemes_plot.plot(figures, width) for width in (scatter.WIDTH, scatter.NARROW)]
-            about = {"title": figures["title"], "advice": figures["advice"], "key": key, "own": bool(own)}
-            told.append(about | {"plots": plot if all(plot) else []})
+    for key, path in (own | kept).items():
+        figures = results.read_json(path, f"python -m stages.schemes {key}")
+        plot = [schemes_plot.plot(figures, width) for width in (scatter.WIDTH, scatter.NARROW)]
+        about = {"title": figures["title"], "advice": figures["advice"], "key": key, "own": key in own}
+        why = frontier.against_weights(figures["rows"])
+        told.append(about | {"why": why, "size_px": figures["width_px"], "plots": plot if all(plot) else []})
     return told
 
 

@@ -88,3 +88,16 @@ def test_random_weights_are_advised_about_speed_and_size_alone() -> None:
         frontier.advice(blind)
         == "For speed and size take int8 (8.00 ms a step, 1.25× fp16's speed within 1.23–1.27, 5.00 MB)."
     )
+
+
+def test_why_weights_alone_are_not_the_default_is_told_by_figures_alone() -> None:
+    alone = row("int8-weights-dynamic-off", 10.2, 40.6, method="weights_only", scheme="int8-weights")
+    slower = row("int8-weights-dynamic-32", 12.0, 39.0, method="weights_only", scheme="int8-weights")
+    said = frontier.against_weights([FP16, row("int8", 5.0, 38.1), alone, slower])
+    assert said == (
+        "INT8 weights alone compute in floats: a step has 0.98× the speed of FP16's where int8's has 2.00×; they keep "
+        "2.5 dB more, and are as small."
+    )
+    random = [one | {"sqnr_db": None} for one in (FP16, row("int8-quick", 5.0, None), alone)]
+    assert "dB" not in frontier.against_weights(random) and "int8-quick's has 2.00×" in frontier.against_weights(random)
+    assert frontier.against_weights([FP16, alone]) == frontier.against_weights([FP16, row("int8", 5.0, 38.1)]) == ""
