@@ -5,6 +5,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export HF_HUB_DISABLE_TELEMETRY := 1
 INSTALLED := $(VENV)/installed
+MODEL ?= mini-sdxl
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -49,6 +50,13 @@ readme: repro  ## refresh the README's table, picture and reports/reference with
 true-size: install  ## time, memory and size of SDXL, SSD-1B and Vega on this machine, random weights, 20 minutes
 	@python -m stages.true_size
 
+peers: $(VENV)/peers  ## pictures of MODEL (mini-sdxl) beside PyTorch, optimum-intel, openvino.genai: time, memory, fidelity
+	@python -m stages.peers $(MODEL)
+
+$(VENV)/peers: $(INSTALLED)
+	$(VENV)/bin/python -m pip install --quiet --no-build-isolation --no-warn-conflicts --editable '.[dev,peers]'
+	@touch $@
+
 params: install  ## compose params.yaml out of conf/
 	python -m stages.settings
 
@@ -65,6 +73,6 @@ lint: install  ## check style
 	ruff check . && ruff format --check .
 
 clean:  ## remove the virtual environment and what the pipeline made
-	rm -rf $(VENV) artifacts/checkpoints artifacts/ir artifacts/calibration artifacts/scorer artifacts/benchmark artifacts/true-size .dvc/cache .dvc/tmp
+	rm -rf $(VENV) artifacts/checkpoints artifacts/ir artifacts/calibration artifacts/scorer artifacts/benchmark artifacts/true-size artifacts/peers .dvc/cache .dvc/tmp
 
-.PHONY: help install lock repro readme true-size params plan experiments test lint clean
+.PHONY: help install lock repro readme true-size peers params plan experiments test lint clean

@@ -68,3 +68,17 @@ def reference_schemes(model: str) -> Path:
 def schemes(model: str) -> Path:
     """Where a model's quantization schemes are compared; the figures of the selected one are the benchmark's."""
     return SCHEMES / model
+
+
+def peers(model: str) -> Path:
+    """Where a model's pictures stand beside those of other programs."""
+    return REPORTS / "peers" / model
+
+
+def peer(model: str, name: str) -> Path:
+    """The IR folder that another program's quantization made of a model's FP16 one."""
+    return Path("artifacts/peers") / model / name
+
+
+def unfinished_peers(model: str) -> Path:
+    return Path("artifacts/benchmark") / f"{model}-peers"

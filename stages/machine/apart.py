@@ -68,7 +68,7 @@ def killed_for_memory(counts: Path = COUNTS) -> int | None:
 
 def _answer(sender: Any, function: Callable[..., Any], *arguments: Any) -> None:
     """Send what the function returns and None, or what it raises and where."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         answer = (function(*arguments), None)
     except Exception as error:  # whatever it is, it is raised again on the other side
@@ -76,7 +76,7 @@ def _answer(sender: Any, function: Callable[..., Any], *arguments: Any) -> None:
     sender.send(answer)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Nobody waits for an answer once the parent was killed, and the next run wants the memory."""
     parent = multiprocessing.parent_process()
     assert parent is not None
