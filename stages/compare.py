@@ -60,7 +60,7 @@ def refresh_readme(settings: Any) -> list[results.Result]:
     with placing.whole(layout.REPORTS / "reference" / tables.machine_name(machine)) as folder:
         tables.write_reference(folder, found, machine)
     text = TABLE.sub(lambda match: f"{match[1]}{table}\n{match[2]}", text, count=1)
-    keep_schemes(settings.models)
+    keep_beside()
     if figures := true_size.found():
         placing.write_text(layout.REFERENCE_TRUE_SIZE, json.dumps(figures, indent=1) + "\n")
         shown = f"{true_size.markdown(figures)}\n\n{true_size.machine(figures)}"
@@ -69,12 +69,11 @@ def refresh_readme(settings: Any) -> list[results.Result]:
     return found
 
 
-def keep_schemes(models: dict[str, Any]) -> None:
-    """The figures of the schemes that were measured here, to be committed."""
-    for key in models:
-        own = layout.schemes(key) / "figures.json"
-        if own.is_file():
-            placing.write_text(layout.reference_schemes(key), own.read_text(encoding="utf-8"))
+def keep_beside() -> None:
+    """What commands beside the pipeline measured here, to be committed."""
+    for command in ("schemes", "peers"):
+        for own in layout.REPORTS.glob(f"{command}/*/figures.json"):
+            placing.write_text(layout.reference(command, own.parent.name), own.read_text(encoding="utf-8"))
 
 
 def read_machine() -> dict[str, Any]:

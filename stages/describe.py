@@ -37,10 +37,13 @@ def true_size(machine: str, own: Path = layout.TRUE_SIZE, committed: Path = layo
         placing.write_text(own, text)
 
 
-def schemes(seen: Path = layout.SCHEMES_SEEN) -> None:
-    """Leave at `seen` digests of the figures of schemes, measured here and committed: no stage makes them, and the page
-    shows them."""
-    there = [*layout.SCHEMES.glob("*/figures.json"), *layout.reference_schemes("*").parent.glob("schemes-*.json")]
+def beside(seen: Path = layout.BESIDE) -> None:
+    """Leave at `seen` digests of the figures of schemes and peers, one's own and those in git: commands make them, no
+    stage, and the page shows them."""
+    there: list[Path] = []
+    for command in ("schemes", "peers"):
+        there += layout.REPORTS.glob(f"{command}/*/figures.json")
+        there += layout.REPORTS.glob(f"reference/{command}-*.json")
     found = {path.as_posix(): manifest.sha256(path) for path in sorted(there)}
     text = json.dumps(found, indent=1) + "\n"
     if not seen.is_file() or seen.read_text(encoding="utf-8") != text:
@@ -53,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
         sets.check_file(config.load(READS, None, overrides).prompts)
         found = describe()
         true_size(found["id"])
-        schemes()
+        beside()
         int8 = [name for name in found["instruction_sets"] if "amx" in name or "vnni" in name]
         size = f"{found['cores']} cores, {found['memory_gb']} GB"
         print(f"machine {found['id']}: {found['cpu']}, {size}, {', '.join(int8) or 'no INT8 sets'}")

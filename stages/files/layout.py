@@ -12,7 +12,7 @@ TINY_VAE = Path("artifacts/tiny-vae")
 REPORTS = Path("reports")
 BENCHMARKS = REPORTS / "benchmark"
 SCHEMES = REPORTS / "schemes"
-SCHEMES_SEEN = REPORTS / "schemes.json"  # which of them there are: what the page depends on
+BESIDE = REPORTS / "beside.json"  # digests of what commands beside the pipeline measured: the page depends on them
 MACHINE = REPORTS / "machine.json"
 TRUE_SIZE = REPORTS / "true-size.json"  # of this machine
 REFERENCE_TRUE_SIZE = REPORTS / "reference" / "true-size.json"  # in git, of a machine that it names
@@ -60,9 +60,9 @@ def speed(model: str) -> Path:
     return REPORTS / "speed" / model
 
 
-def reference_schemes(model: str) -> Path:
-    """A model's schemes as a named machine measured them: in git, for the page of who has not measured any."""
-    return REPORTS / "reference" / f"schemes-{model}.json"
+def reference(command: str, model: str) -> Path:
+    """A model's schemes or peers as a named machine measured them: in git, for the page of who has not measured any."""
+    return REPORTS / "reference" / f"{command}-{model}.json"
 
 
 def schemes(model: str) -> Path:

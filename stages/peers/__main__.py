@@ -49,6 +49,7 @@ def peers(settings: Any, names: list[str]) -> dict[str, Any]:
     rows = figures.rows([OWN, QUANTIZED, *names], groups, reasons | unfit, reference, texts(prompts), model)
     for row in rows:
         row["quantize_s"] = made_s.get(row["name"])
+        row["cells"] = [] if row["skipped"] else table.cells(row)
     require_ours(rows)
     sampler = settings.model.sampler
     found = {"model": work.key, "title": settings.model.title, "machine": machine["id"], "random_weights": random}
@@ -56,7 +57,7 @@ def peers(settings: Any, names: list[str]) -> dict[str, Any]:
     found |= {"guidance": sampler.guidance, "floats": memory.floats(settings.device), "threads": work.threads}
     found |= {"quantization": work.quantized, "reference": EXACT if reference and not reference.reason else None}
     found |= {"noise": noise, "packages": versions(), "in_memory": [[seat.name for seat in group] for group in groups]}
-    found |= {"clip_model": scorer, "prompts": texts(prompts), "rows": rows}
+    found |= {"clip_model": scorer, "prompts": texts(prompts), "heads": table.HEADS, "rows": rows}
     found["told"] = table.told(found)
     write(found, groups, reference, [prompt.id for prompt in prompts])
     return found
@@ -200,6 +201,7 @@ def main(argv: list[str] | None = None) -> None:
         print(table.terminal(found))
         busy = " The machine was busy: take the times with care." if found["noise"]["flagged"] else ""
         print(f"\n{layout.peers(key) / 'grid.png'}: {found['told']}{busy}")
+        print("`dvc repro compare` puts them on the page of all models.")
 
 
 if __name__ == "__main__":

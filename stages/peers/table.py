@@ -66,7 +66,7 @@ def as_csv(rows: list[Row]) -> str:
     for row in rows:
         ratio = row["time_ratio"] or dict.fromkeys(("ratio", "low", "high"))
         picture_s = row["picture_s"] and row["picture_s"]["median"]
-        plain = {name: value for name, value in row.items() if name not in ("time_ratio", "per_prompt")}
+        plain = {name: value for name, value in row.items() if name not in ("time_ratio", "per_prompt", "cells")}
         flat.append(plain | {"picture_s": picture_s} | {f"time_{name}": value for name, value in ratio.items()})
     return schemes_table.as_csv(flat)
 

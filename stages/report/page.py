@@ -15,20 +15,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.files import layout
 from stages.report import (
+    beside,
     columns,
     comparison,
     evidence,
     first,
-    frontier,
     grids,
     panels,
     pictures,
     plots,
     results,
-    scatter,
-    schemes_plot,
     summary,
     true_size,
     verdicts,
@@ -94,7 +91,8 @@ def page(
             speed_said=summary.speed_on_page(found),
             csv=comparison.as_csv(whole, lines),
             json=comparison.as_json(found),
-            schemes=schemes_told(found, schemes),
+            schemes=beside.schemes(found),
+            peers=beside.peers(found),
             gates=verdicts.by_scheme(judged),
             gates_tally=", ".join(count for _, count in verdicts.tally(judged)),
             gates_reasons=verdicts.reasons(judged),
@@ -188,28 +186,6 @@ def drawn(found: list[Result], width: int) -> dict[str, str]:
         across = panels.ACROSS if width == plots.WIDTH else 1
         made["curve"] = panels.panels("Noise prediction along the schedule", note, names, curves, across)
     return made
-
-
-def schemes_told(found: list[Result], schemes: Sequence[Result]) -> list[dict[str, Any]]:
-    """Advice and plot for each model whose schemes were measured here, and for those that the repository holds figures
-    of: of the models shown, and at true size."""
-    own = {result.key: layout.schemes(result.key) / "figures.json" for result in schemes}
-    kept = {
-        path.stem.removeprefix("schemes-"): path
-        for path in sorted(layout.reference_schemes("x").parent.glob("schemes-*"))
-    }
-    shown = {result.key for result in found}
-    kept = {
-        key: path for key, path in kept.items() if key not in own and (key in shown or key.startswith("synthetic-"))
-    }
-    told = []
-    for key, path in (own | kept).items():
-        figures = results.read_json(path, f"python -m stages.schemes {key}")
-        plot = [schemes_plot.plot(figures, width) for width in (scatter.WIDTH, scatter.NARROW)]
-        about = {"title": figures["title"], "advice": figures["advice"], "key": key, "own": key in own}
-        why = frontier.against_weights(figures["rows"])
-        told.append(about | {"why": why, "size_px": figures["width_px"], "plots": plot if all(plot) else []})
-    return told
 
 
 def script() -> str:
