@@ -20,6 +20,7 @@ Beside = Callable[[Result, str], str]
 MB_OR_GB = (("MB", 1.0), ("GB", 1e-3))
 MS_OR_S = (("ms", 1e3), ("s", 1.0))
 UP, DOWN = "more is better", "less is better"
+PICTURE = "picture"
 
 
 def nothing(result: Result, precision: str) -> str:
@@ -48,7 +49,8 @@ class Column:
         value = self.value(result, precision)
         if value is None:
             return Cell(words.DASH)
-        return Cell(self.text(value), self.beside(result, precision), value)
+        added = "+" if self.head == PICTURE and result.role == "refiner" else ""
+        return Cell(added + self.text(value), self.beside(result, precision), value)
 
 
 def columns(found: list[Result], shown: list[tuple[Result, str]]) -> list[Column]:
@@ -83,7 +85,7 @@ def time(found: list[Result], shown: list[tuple[Result, str]]) -> Iterable[Colum
         "interval. Below 1 it is slower.", recorded("speedup_step", "ratio"), words.ratio, spread("speedup_step"),
     )  # fmt: skip
     yield Column(
-        "time", "picture", picture, "A whole picture, the median. A refiner's is what it adds to its base's; below it "
+        "time", PICTURE, picture, "A whole picture, the median. A refiner's is what it adds after its base; below it "
         "the two together.", picture_s, beside=with_base(picture, dict(MS_OR_S)[picture]), good=DOWN,
     )  # fmt: skip
     yield Column(

@@ -129,3 +129,11 @@ def test_large_pictures_keep_a_page_under_5_mb_and_carry_their_differences(tmp_p
     assert all(set(scene.differences) == ({"fp16|int8", "fp16|reference"} if wide and scene.first else
                                           {"fp16|int8"} if wide else set()) for scene in shown)  # fmt: skip
     assert len(page.page(found, {}, {}, page.draw_plots(found))) < 5e6
+
+
+def test_a_refiners_picture_is_what_it_adds_and_below_it_the_sum(tmp_path):
+    found = mini(tmp_path, "mini-sdxl", "mini-sdxl-refiner")
+    whole, lines = comparison.comparison(found)
+    column = next(number for number, one in enumerate(whole) if one.head == columns.PICTURE)
+    base, refiner = (line.cells[column] for line in lines if line.precision == "int8")
+    assert not base.text.startswith("+") and refiner.text.startswith("+") and refiner.small.endswith("with base")

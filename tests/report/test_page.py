@@ -259,6 +259,15 @@ def test_bars_are_as_long_as_their_figures():
     assert widths[0] == 2 * widths[1] == 4 * widths[3] and widths[2] == 0
 
 
+def test_a_title_too_long_for_any_card_is_cut_before_the_bars():
+    title = "A fine-tune of a fine-tune that somebody gave a very long name indeed"
+    for width in (plots.WIDTH, plots.NARROW):
+        svg = ElementTree.fromstring(plots.paired_bars("t", ("a", "b"), [(title, 4.0, 2.0)], str, width))
+        label = next(one.text for one in svg.iter() if (one.text or "").endswith("…"))
+        first = next(rect for rect in svg if rect.get("height") == str(plots.BAR))
+        assert len(label) * plots.LETTER <= float(first.get("x")) and title in svg.get("aria-label")
+
+
 def test_a_long_title_keeps_clear_of_the_bars():
     title = "Segmind-Vega (random weights)"
     for svg in (
