@@ -19,7 +19,7 @@ from stages.machine.companion import Companion
 from stages.measurement import fidelity
 from stages.measurement.kept import Kept
 from stages.peers import __main__ as command
-from stages.peers import figures, known, on_openvino, sitting, table
+from stages.peers import figures, known, on_openvino, on_sdcpp, sitting, table
 from stages.peers.work import Work
 from stages.settings import config
 from tests.test_benchmark import REPOSITORY, prepare
@@ -116,6 +116,17 @@ def test_equal_latents_give_equal_pictures(folder: Path) -> None:
     assert (fidelity.psnr_db(picture, other) or 99) > 50
     exact, _ = known.painter("reference", work()).picture("red", 7)
     assert np.array_equal(picture, exact)  # as the device is set to float32
+
+
+def test_a_checkpoint_becomes_one_file_with_the_very_same_weights(folder: Path) -> None:
+    from safetensors.numpy import load_file
+
+    files = {prefix: on_sdcpp._weights(work().checkpoint / part) for part, prefix in on_sdcpp.PREFIXES.items()}
+    on_sdcpp.join(files, folder / "all.safetensors")
+    joined = load_file(folder / "all.safetensors")
+    parts = {prefix + name: array for prefix, file in files.items() for name, array in load_file(file).items()}
+    assert joined.keys() == parts.keys() and "unet.conv_in.weight" in joined
+    assert all(np.array_equal(array, parts[name]) for name, array in joined.items())
 
 
 def test_an_unknown_peer_and_a_refiner_are_refused_in_one_line(folder: Path, capsys) -> None:

@@ -81,15 +81,17 @@ def verified(settings: Any) -> tuple[dict[str, Any] | None, bool]:
 
 
 def make(settings: Any, work: Work, names: list[str], random: bool) -> tuple[dict[str, str], dict[str, float | None]]:
-    """IRs of other programs' quantization: why one is not made, and what making it took.
+    """What others draw with: why one is not made, and what making it took.
 
     As many samples as they take by default; random weights, whose ranges mean nothing, get as many as ours.
     """
     samples = settings.quantization.samples if random else on_openvino.DEFAULT_SAMPLES
     reasons, seconds = {}, {}
-    for name in (name for name in names if name in known.MADE):
+    for name in names:
+        if known.PEERS[name].make is None:
+            continue
         try:
-            seconds[name] = on_openvino.make(name, work, settings.prompts, samples)
+            seconds[name] = known.PEERS[name].make(work, settings.prompts, samples)
         except (ValueError, FileNotFoundError) as error:
             reasons[name] = f"not made: {error}"
     return reasons, seconds
@@ -123,7 +125,7 @@ def draw(
 def kept_key(settings: Any, work: Work, machine: str) -> str:
     """Of what a killed run left: all that decides its pictures and times, the code too."""
     folders = {name: work.ir(name) for name in (layout.FP16, work.quantized)}
-    folders |= {name: layout.peer(work.key, name) for name in known.MADE}
+    folders |= {name: layout.peer(work.key, name) for name in known.NAMES}
     inputs = {name: manifest.digest(folder) for name, folder in folders.items() if (folder / manifest.NAME).is_file()}
     inputs |= {room: manifest.code(Path(__file__).parents[1] / room) for room in CODE}
     parts = {part: config.as_dict(getattr(settings, part)) for part in ("prompts", "benchmark", "device")}

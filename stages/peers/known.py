@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from stages.files.layout import FP16
 from stages.ir import anatomy
@@ -16,6 +17,9 @@ from stages.peers import on_genai, on_openvino, on_sdcpp, on_torch
 from stages.peers.on_openvino import FULL, HYBRID
 from stages.peers.work import Draw, Painter, Work
 
+if TYPE_CHECKING:
+    from stages.settings.schema import Prompts
+
 OURS, INT8, TORCH, RUNTIME = "ours", "INT8", "PyTorch", "our IR"  # kinds: what a row is compared as
 OWN, QUANTIZED, REFERENCE = "fp16", "int8", "reference"  # ours; the reference is a row of no table
 COPIES = 2  # of a UNet whose weights are frozen into compiled code
@@ -23,13 +27,17 @@ COPIES = 2  # of a UNet whose weights are frozen into compiled code
 
 @dataclass(frozen=True)
 class Peer:
-    """`gb`: forecast of the process that draws with it. `same_noise`: whether it starts from the latents of all."""
+    """`gb`: forecast of the process that draws with it. `same_noise`: whether it starts from the latents of all.
+
+    `make`: what it draws with, once, out of prompts and so many samples; seconds that it took, where they are known.
+    """
 
     kind: str
     about: Callable[[], str]
     load: Callable[[Work], Draw]
     gb: Callable[[Work], float]
     same_noise: bool = True
+    make: Callable[[Work, Prompts, int], float | None] | None = None
 
 
 def _of_ir(precision: str, work: Work) -> float:
@@ -90,19 +98,25 @@ PEERS = {
         lambda: "optimum-intel --quant-mode int8 (static, SmoothQuant; other parts INT8 weights), on our prompts",
         partial(on_openvino.theirs, FULL),
         _of_int8,
+        make=partial(on_openvino.make, FULL),
     ),
     HYBRID: Peer(
         INT8,
         lambda: "optimum-intel hybrid (INT8 weights, static convolutions; other parts INT8 weights), on our prompts",
         partial(on_openvino.theirs, HYBRID),
         _of_int8,
+        make=partial(on_openvino.make, HYBRID),
     ),
     "genai": Peer(RUNTIME, lambda: "openvino.genai on our quantized IR", on_genai.load, _ours_int8_gb),
-    "sdcpp": Peer(
-        INT8, lambda: "stable-diffusion.cpp, weights in q8_0; noise of its own", on_sdcpp.load, _of_int8, False
+    on_sdcpp.NAME: Peer(
+        INT8,
+        lambda: "stable-diffusion.cpp, weights in q8_0; noise of its own",
+        on_sdcpp.load,
+        _of_int8,
+        same_noise=False,
+        make=lambda work, _prompts, _samples: on_sdcpp.make(work),
     ),
 }
-MADE = (FULL, HYBRID)  # those whose IR has to be made first
 NAMES = [name for name, peer in PEERS.items() if peer.kind != OURS]
 
 
