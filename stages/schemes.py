@@ -191,8 +191,8 @@ def main(argv: list[str] | None = None) -> None:
             shown = schemes(settings, chosen)
         print(schemes_table.terminal(shown["rows"]))
         busy = " The machine was busy: take the times with care." if shown["noise"]["flagged"] else ""
-        print(f"\n{layout.schemes(model) / 'index.html'}: {shown['advice']}{busy}")
-        print("`dvc repro compare` puts them on the page of all models, a row each, and into its viewer.")
+        print("\n`dvc repro compare` puts them on the page of all models, a row each, and into its viewer.")
+        print(f"{layout.schemes(model) / 'index.html'}: {shown['advice']}{busy}")
 
 
 if __name__ == "__main__":

@@ -202,8 +202,8 @@ def main(argv: list[str] | None = None) -> None:
             found = peers(settings, names)
         print(table.terminal(found))
         busy = " The machine was busy: take the times with care." if found["noise"]["flagged"] else ""
-        print(f"\n{layout.peers(key) / 'grid.png'}: {found['told']}{busy}")
-        print("`dvc repro compare` puts them on the page of all models.")
+        print("\n`dvc repro compare` puts them on the page of all models.")
+        print(f"{layout.peers(key) / 'grid.png'}: {found['told']}{busy}")
 
 
 if __name__ == "__main__":
