@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from stages.files import layout, placing
-from stages.report import comparison, first, grids, page, pictures, results, summary, tables, true_size, verdicts
+from stages.report import comparison, first, grids, page, pictures, results, tables, true_size, verdicts
 from stages.report.verdicts import Verdict
 from stages.settings import config
 
@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> None:
         _, overrides = config.arguments("compare", [word for word in given if word != "--readme"])
         settings = config.load(READS, None, overrides)
         if readme:
-            print(f"{layout.README}: {summary.headline(refresh_readme(settings))}")
+            print(f"{layout.README}: {first.sentence(refresh_readme(settings), true_size.found())}")
             return
         found, said = compare(settings)
         print(f"{layout.REPORTS / 'index.html'}: {first.sentence(found, true_size.found())}")

@@ -42,7 +42,7 @@ def figures_of(command: str, found: list[Result]) -> dict[str, tuple[dict[str, A
     own = {path.parent.name: path for path in sorted(layout.REPORTS.glob(f"{command}/*/figures.json"))}
     kept = {named(command, path): path for path in sorted(layout.REPORTS.glob(f"reference/{command}-*.json"))}
     keys = [key for key in dict.fromkeys([*own, *kept]) if key in shown or key.startswith(TRUE_SIZE)]
-    keys.sort(key=lambda key: shown.index(key) if key in shown else len(shown))
+    keys.sort(key=lambda key: shown.index(key) if key in shown else -1)  # what is known at true size first
     read = {key: results.read_json(own.get(key) or kept[key], f"python -m stages.{command} {key}") for key in keys}
     return {key: (figures, key in own) for key, figures in read.items()}
 

@@ -22,6 +22,7 @@ from stages.files.remedy import remedy
 from stages.report import pictures
 
 BEFORE = FP16  # the precision that others are compared with
+COPY = "none"  # a scheme that leaves FP16 as it is: what scatters between the two is the measurement
 TEXT_TO_IMAGE, IMAGE_TO_IMAGE = "text-to-image", "image-to-image"
 TWO_STAGE, TWO_STAGE_SDEDIT = "two-stage", "two-stage-sdedit"
 FEW_STEPS = 8  # what the consistency-distilled models are made for, at most
@@ -106,7 +107,8 @@ def read_schemes(models: dict[str, Any], folder: Path = SCHEMES) -> list[Result]
     found = []
     for key, model in models.items():
         whole = read_one(key, model, BEFORE, folder / key, rerun=f"python -m stages.schemes {key}")
-        names = [] if whole.missing else [name for name in whole.record["precisions"] if name != BEFORE]
+        rows = {} if whole.missing else whole.record["precisions"]
+        names = [name for name, row in rows.items() if name != BEFORE and row.get("scheme") != COPY]
         found += [replace(whole, after=name) for name in names if not whole.value(name, "skipped")]
     return found
 

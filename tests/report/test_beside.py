@@ -34,9 +34,9 @@ def test_ones_own_figures_stand_before_the_repositorys_and_true_size_beside_both
     write(layout.reference("schemes", "mini-vega"), shown | {"title": "kept"})
     write(layout.reference("schemes", "synthetic-vega"), shown | {"title": "true size"})
     write(layout.reference("schemes", "mini-sdxl"), shown | {"title": "not shown"})
-    assert [(one["title"], one["own"]) for one in beside.schemes(found)] == [("kept", False), ("true size", False)]
+    assert [(one["title"], one["own"]) for one in beside.schemes(found)] == [("true size", False), ("kept", False)]
     write(layout.schemes("mini-vega") / "figures.json", shown | {"title": "own"})
-    assert [(one["title"], one["own"]) for one in beside.schemes(found)] == [("own", True), ("true size", False)]
+    assert [(one["title"], one["own"]) for one in beside.schemes(found)] == [("true size", False), ("own", True)]
 
 
 def test_the_page_has_a_row_for_each_peer_and_the_reason_of_those_that_did_not_run(tmp_path, monkeypatch):
