@@ -73,7 +73,8 @@ def against_weights(rows: list[Row], default: str = "int8") -> str:
     if None not in both:
         more = both[0] - both[1]
         said += f"; they keep {abs(more):.1f} dB {'more' if more > 0 else 'less'}"
-    return f"{said}, and are as small." if quickest["size_mb"] <= 1.1 * ours["size_mb"] else f"{said}."
+    small = quickest["size_mb"] <= 1.1 * ours["size_mb"]
+    return f"{said}{', and' if '; they' in said else '; they'} are as small." if small else f"{said}."
 
 
 def _chosen(rows: list[Row]) -> list[tuple[str, Row | None]]:
