@@ -399,7 +399,8 @@ def test_the_readme_gets_its_table_and_picture(tmp_path, monkeypatch):
         run_compare(tmp_path, monkeypatch, "--readme")
 
 
-def test_compare_reads_what_it_declares():
+def test_compare_reads_what_it_declares(monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[2])
     settings = config.load(compare.READS, None, [])
     assert settings.models and settings.quantization.name
     with pytest.raises(AttributeError, match="quantization.samples"):
