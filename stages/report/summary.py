@@ -1,4 +1,4 @@
-"""What the figures say, in sentences: headline, key figures, the last words of a run, what to know before comparing.
+"""What the figures say, in sentences: the last words of a run, why a step is no faster, what to know before comparing.
 
 Consumes results; produces text, for the page, the terminal and the README. A difference is called one only where its
 interval leaves out 1. Reads no benchmark files, measures nothing.
@@ -13,18 +13,6 @@ from stages.report.results import BEFORE, Result
 
 HARDLY_VISIBLE_DB = 30.0  # PSNR of 8-bit pictures from which on people rarely tell them apart
 FLOAT32 = "fp16 in float32"  # the reference, where memory holds it
-
-
-def headline(found: list[Result]) -> str:
-    """`INT8 UNets are 1.98× smaller and 1.41× faster than FP16. mini-Vega draws 2.9× faster than mini-SDXL.`"""
-    after = found[0].after.upper()
-    sizes = [size for result in found if (size := result.smaller())]
-    speeds = [speed for result in found if (speed := result.figure(result.after, "speedup_step", "ratio"))]
-    said = [f"{words.span(sizes)} smaller"] if sizes else []
-    said += [f"{words.span(speeds)} {'faster' if surely_faster(found) else 'as fast'}"] if speeds else []
-    first = f"{after} UNets are {' and '.join(said)} than FP16." if said else f"{BEFORE.upper()} figures only."
-    first = first.replace("as fast than", "as fast as")
-    return " ".join(part for part in (first, descendants(found)) if part)
 
 
 def in_a_sentence(found: list[Result], at_true_size: str = "") -> str:
@@ -88,22 +76,6 @@ def descendants(found: list[Result]) -> str:
     return f"{'; '.join(said)}." if said else ""
 
 
-def key_figures(found: list[Result]) -> list[tuple[str, str]]:
-    """(figure, what it is) of the most telling figures, in the quantized precision."""
-    after = found[0].after
-    times_s = {result: seconds for result in found if (seconds := results.image_time(result, after)) is not None}
-    sizes = [size for result in found if (size := result.smaller())]
-    speeds = [speed for result in found if (speed := result.figure(after, "speedup_step", "ratio"))]
-    ssims = [ssim for result in found if (ssim := result.figure(after, "ssim")) is not None]
-    shown = [(words.times(statistics.median(sizes)), "smaller UNet")] if sizes else []
-    shown += [(words.times(statistics.median(speeds)), "speed of a UNet step")] if speeds else []
-    if times_s:
-        quickest = min(times_s, key=lambda result: times_s[result])
-        shown.append((words.duration(times_s[quickest]), f"for a picture, {quickest.title}"))
-    shown += [(f"{statistics.median(ssims):.3f}", "SSIM to the reference")] if ssims else []
-    return shown
-
-
 def warnings(found: list[Result], machine: dict) -> list[str]:
     """What a reader must know before comparing: absent figures, a busy machine, several machines, random weights."""
     said = [f"{line.title}: {line.reason}" for line in comparison.comparison(found)[1] if line.reason]
@@ -145,13 +117,3 @@ def busy(noise: dict) -> str:
     said += [f"{100 * others:.0f} % taken by other processes"] if results.is_number(others) else []
     said += [f"{100 * steal:.0f} % by other guests"] if results.is_number(steal) else []
     return ", ".join(said)
-
-
-def surely_faster(found: list[Result]) -> bool:
-    """Whether no measured interval of a step's speed-up reaches down to 1."""
-    intervals = [
-        (result.figure(result.after, "speedup_step", "low"), result.figure(result.after, "speedup_step", "ratio"))
-        for result in found
-    ]
-    lowest = [low if low is not None else ratio for low, ratio in intervals if ratio is not None]
-    return all(low > 1 for low in lowest)

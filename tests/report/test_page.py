@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from stages import compare
-from stages.report import columns, comparison, grids, page, plots, results, summary, words
+from stages.report import columns, comparison, first, grids, page, plots, results, summary, words
 from stages.settings import config
 from tests.fake_reports import MODELS, fake_reports
 
@@ -46,15 +46,19 @@ def cells(found: list[results.Result], title: str, precision: str) -> dict[str, 
 
 
 def test_the_headline_is_computed_from_the_figures(folder):
-    assert summary.headline(read(folder)) == (
-        "INT8 UNets are 1.96× smaller and 1.41× faster than FP16. "
+    found = read(folder)
+    told = "SDXL models at half the size, 1.41× as fast, in pictures that keep 28 dB PSNR."
+    assert first.sentence(found, None) == told
+    assert summary.in_a_sentence(found).endswith(
         "mini-Vega draws 2.47× faster than mini-SDXL; mini-VegaRT, in 4 steps, 9.08× faster."
     )
 
 
 def test_the_headline_of_one_model_compares_it_with_nothing_else(tmp_path):
     one = read(fake_reports(tmp_path, ("mini-vega",)))
-    assert summary.headline(one) == "INT8 UNets are 1.96× smaller and 1.41× faster than FP16."
+    said = summary.in_a_sentence(one)
+    assert said.startswith("INT8 makes the UNets 1.96× smaller; ") and " draws " not in said
+    assert said.endswith("a step runs 1.41× as fast as FP16's.")
 
 
 @pytest.mark.parametrize(
@@ -68,19 +72,19 @@ def test_the_headline_names_few_steps_only_where_the_largest_takes_more(tmp_path
     for path in (fake_reports(tmp_path, models) / "reports/benchmark").glob("*/record.json"):
         facts = json.loads(path.read_text())
         path.write_text(json.dumps(facts | {"steps": min(steps, facts["steps"])}))
-    assert summary.headline(read(tmp_path)).endswith(said)
+    assert summary.in_a_sentence(read(tmp_path)).endswith(said)
 
 
 def test_a_slower_int8_is_not_called_faster(tmp_path):
     fake_reports(tmp_path, ("mini-vega", "mini-ssd-1b"))
     change(tmp_path, "mini-vega", {"ratio": 0.8, "low": 0.75, "high": 0.84}, *INT8, "speedup_step")
-    assert "0.80–1.41× as fast as FP16" in summary.headline(read(tmp_path))
+    assert "0.80–1.41× the speed" in first.sentence(read(tmp_path), None)
 
 
 def test_a_speed_up_within_its_interval_of_one_is_not_called_a_gain(tmp_path):
     fake_reports(tmp_path, ("mini-vega",))
     change(tmp_path, "mini-vega", {"ratio": 1.02, "low": 0.95, "high": 1.08}, *INT8, "speedup_step")
-    assert "as fast as FP16" in summary.headline(read(tmp_path))
+    assert "1.02× the speed" in first.sentence(read(tmp_path), None)
 
 
 def test_a_comparison_has_two_lines_per_model_and_ratios_computed_by_hand(folder):
