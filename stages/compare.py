@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from stages.files import layout, placing
-from stages.report import comparison, first, grids, page, pictures, results, tables, true_size, verdicts
+from stages.report import beside, comparison, first, grids, page, pictures, results, tables, true_size, verdicts
 from stages.report.verdicts import Verdict
 from stages.settings import config
 
@@ -71,9 +71,9 @@ def refresh_readme(settings: Any) -> list[results.Result]:
 
 def keep_beside() -> None:
     """What commands beside the pipeline measured here, to be committed."""
-    for command in ("schemes", "peers"):
-        for own in layout.REPORTS.glob(f"{command}/*/figures.json"):
-            placing.write_text(layout.reference(command, own.parent.name), own.read_text(encoding="utf-8"))
+    for command in beside.COMMANDS:
+        for model, own in beside.own_figures(command).items():
+            placing.write_text(layout.reference(command, model), own.read_text(encoding="utf-8"))
 
 
 def read_machine() -> dict[str, Any]:

@@ -72,21 +72,16 @@ def _ours_int8_gb(work: Work) -> float:
     return _of_ir(work.quantized, work)
 
 
+def _diffusers(floats: str, short: str) -> Peer:
+    about = f"diffusers on PyTorch, {floats}"
+    return Peer(TORCH, lambda: about, partial(on_torch.load, floats, False), partial(_in_floats, short, 1))
+
+
 PEERS = {
     OWN: Peer(OURS, lambda: "our FP16 IR, optimum-intel", partial(on_openvino.ours, FP16), partial(_of_ir, FP16)),
     QUANTIZED: Peer(OURS, lambda: "our quantized IR, optimum-intel", _ours_int8, _ours_int8_gb),
-    "torch-f32": Peer(
-        TORCH,
-        lambda: "diffusers on PyTorch, float32",
-        partial(on_torch.load, "float32", False),
-        partial(_in_floats, "f32", 1),
-    ),
-    "torch-bf16": Peer(
-        TORCH,
-        lambda: "diffusers on PyTorch, bfloat16",
-        partial(on_torch.load, "bfloat16", False),
-        partial(_in_floats, "bf16", 1),
-    ),
+    "torch-f32": _diffusers("float32", "f32"),
+    "torch-bf16": _diffusers("bfloat16", "bf16"),
     "torch-compile": Peer(
         TORCH,
         lambda: f"torch.compile of UNet and decoder, {on_torch.fastest_floats()}, weights frozen",

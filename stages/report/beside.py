@@ -13,6 +13,7 @@ from stages.files import layout
 from stages.report import frontier, results, scatter, schemes_plot
 from stages.report.results import Result
 
+COMMANDS = ("schemes", "peers")
 TRUE_SIZE = "synthetic-"  # models that show time and size, whatever is on the page
 
 
@@ -39,12 +40,17 @@ def peers(found: list[Result]) -> list[dict[str, Any]]:
 def figures_of(command: str, found: list[Result]) -> dict[str, tuple[dict[str, Any], bool]]:
     """Figures by model, those shown first, and whether they are this working tree's own."""
     shown = [result.key for result in found]
-    own = {path.parent.name: path for path in sorted(layout.REPORTS.glob(f"{command}/*/figures.json"))}
+    own = own_figures(command)
     kept = {named(command, path): path for path in sorted(layout.REPORTS.glob(f"reference/{command}-*.json"))}
     keys = [key for key in dict.fromkeys([*own, *kept]) if key in shown or key.startswith(TRUE_SIZE)]
     keys.sort(key=lambda key: shown.index(key) if key in shown else -1)  # what is known at true size first
     read = {key: results.read_json(own.get(key) or kept[key], f"python -m stages.{command} {key}") for key in keys}
     return {key: (figures, key in own) for key, figures in read.items()}
+
+
+def own_figures(command: str) -> dict[str, Path]:
+    """Files of figures by model that the command left in this working tree."""
+    return {path.parent.name: path for path in sorted(layout.REPORTS.glob(f"{command}/*/figures.json"))}
 
 
 def named(command: str, path: Path) -> str:
