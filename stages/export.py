@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.checkpoints import components, samplers
+from stages.checkpoints import components, defaults, samplers
 from stages.checkpoints.components import Component
 from stages.files import disk, layout, manifest, placing
 from stages.ir import tokenizing, traceable
@@ -22,7 +22,7 @@ from stages.settings import config
 if TYPE_CHECKING:
     from stages.settings.schema import Model, Sampler
 
-READS = ("model.{model}.role", "model.{model}.sampler.scheduler", "model.{model}.sampler.options")
+READS = ("model.{model}.role", "model.{model}.base", "model.{model}.tasks", "model.{model}.sampler")
 HEAVY_BYTES = 500_000_000  # weights above this are converted in a process of their own, which gives all memory back
 
 
@@ -40,6 +40,7 @@ def export(model: str, settings: Model, root: Path = Path(".")) -> dict:
         for name in components.tokenizers(index):
             tokenizing.write_tokenizer(checkpoint / name, folder / name)
         _copy_rest(checkpoint, index, settings.sampler, folder)
+        defaults.write(settings, folder)
         return manifest.write(
             folder,
             stage="export",

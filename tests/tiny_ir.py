@@ -35,7 +35,8 @@ def sampler(scheduler: str = "EulerDiscreteScheduler", steps: int = 3, guidance:
 
 def as_exported(role: str = "base", scheduler: str = "EulerDiscreteScheduler", **options) -> Model:
     """What the stage `export` is given of a model."""
-    return part(Model, role=role, sampler=part(Sampler, scheduler=scheduler, options=options))
+    tasks = ["two-stage", "image-to-image"] if role == "refiner" else ["text-to-image", "image-to-image"]
+    return part(Model, role=role, base="base", tasks=tasks, sampler=sampler(scheduler, options=options))
 
 
 @functools.cache
