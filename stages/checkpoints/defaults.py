@@ -25,7 +25,7 @@ def of(model: Model) -> Defaults:
     """By task. Two-stage is not one call of a library: its entry names the base and where the refiner takes over."""
     sampler = model.sampler
     how: dict[str, Any] = {"num_inference_steps": sampler.steps, "guidance_scale": sampler.guidance}
-    if sampler.negative_prompt:
+    if sampler.negative_prompt and sampler.guidance > 1:  # openvino.genai refuses it where nothing is guided
         how["negative_prompt"] = sampler.negative_prompt
     size = {"width": sampler.width, "height": sampler.height}
     found: Defaults = {} if model.role == "refiner" else {TEXT_TO_IMAGE: how | size}

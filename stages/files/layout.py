@@ -7,6 +7,7 @@ from pathlib import Path
 
 FP16 = "fp16"  # the precision that every other one is made of and compared with
 REFERENCE = "reference"  # what pictures of FP16 in float32 are filed under, beside those of the precisions
+IR = Path("artifacts/ir")
 SCORER = Path("artifacts/scorer")
 TINY_VAE = Path("artifacts/tiny-vae")
 REPORTS = Path("reports")
@@ -30,7 +31,7 @@ def revisions(model: str) -> Path:
 
 def ir(model: str, precision: str) -> Path:
     """`ir("vega", "int8")` is artifacts/ir/vega/int8."""
-    return Path("artifacts/ir") / model / precision
+    return IR / model / precision
 
 
 def calibration(model: str) -> Path:

@@ -65,9 +65,14 @@ def sweep(target: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """A small file under its final name only when it is complete; never through a link into a cache."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """The same of bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_bytes(content)
     partial.replace(path)
 
 

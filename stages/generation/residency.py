@@ -19,12 +19,14 @@ from typing import Any
 class Room:
     """Memory for compiled parts, `limit_gb` of it; a part larger than that gets the room alone.
 
+    `timed`: a part's first call, in which weights are laid out, is made twice, and the first counts as loading.
+
     >>> smallest_enough({"unet": 5.0, "vae": 0.7, "text": 1.4}, shortfall=1.0)
     'text'
     """
 
-    def __init__(self, limit_gb: float) -> None:
-        self.limit_gb, self.loading_s = limit_gb, 0.0
+    def __init__(self, limit_gb: float, *, timed: bool = True) -> None:
+        self.limit_gb, self.loading_s, self._timed = limit_gb, 0.0, timed
         self.calls: Counter[str] = Counter()  # of compiled parts by name, but for those that are loading
         self._resident: dict[int, tuple[Any, float]] = {}  # by identity: (part, GB)
 
@@ -59,7 +61,8 @@ class Room:
             self._make_room(gb)
             compile()
             self._resident[id(part)] = (part, gb)
-            part.request = _Fresh(part.request, self, name)
+            if self._timed:
+                part.request = _Fresh(part.request, self, name)
             self.loading_s += time.perf_counter() - start
 
         return bring

@@ -110,6 +110,13 @@ def available_memory_gb() -> float:
     return max(0.0, min([psutil.virtual_memory().available, *rooms]) / GB)
 
 
+def used_mb() -> float:
+    """Resident memory of this process in MB, mapped files included."""
+    import psutil
+
+    return psutil.Process().memory_info().rss / 1e6
+
+
 def load_average() -> float:
     """Processes ready to run, mean of the last minute; 0 where the system does not tell."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
