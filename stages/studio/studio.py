@@ -195,7 +195,7 @@ class _Work:
         with self._timed("text_encoders", item):
             encoded = drawing.encode_ahead(pipeline, [self.request.prompt], sampler)[0]
         self._tell(STEP)
-        previews = Previews(pipeline)
+        previews = Previews(pipeline, lambda: time.perf_counter() - self.studio.loading_s(item))
 
         def on_step(latents: Any) -> None:
             self.step += 1
