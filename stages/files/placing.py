@@ -29,22 +29,49 @@ def whole(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def unfinished(target: Path, key: str) -> Iterator[Path]:
-    """A folder beside `target` for pieces of it, kept when the run dies and found again by a run with the same key."""
+    """A folder beside `target` for pieces of it, kept when the run dies and found again by a run with the same key.
+
+    ValueError that names the process where a living one is making `target`, of the same pieces or of others: what it
+    has is left alone.
+    """
     folder = target.with_name(f".{target.name}.unfinished-{key[:16]}")
     for stale in set(target.parent.glob(f".{target.name}.unfinished-*")) - {folder}:
-        shutil.rmtree(stale)
+        with _held(stale, target):
+            shutil.rmtree(stale)
     folder.mkdir(parents=True, exist_ok=True)
+    with _held(folder, target):
+        try:
+            yield folder
+            shutil.rmtree(folder)
+        finally:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+@contextmanager
+def _held(folder: Path, target: Path) -> Iterator[None]:
+    """While this process alone holds a folder's lock, which ends with the process, however that ends."""
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield folder
-        shutil.rmtree(folder)
     except BlockingIOError as error:
-        raise ValueError(f"another run is making {target}: wait for it, or stop it") from error
-    finally:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        who = _holder(os.fstat(lock).st_ino)
         os.close(lock)
+        raise ValueError(f"another run{who} is making {target}: wait for it, or stop it") from error
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _holder(inode: int) -> str:
+    """` (process 123)` that holds a lock, as Linux tells it; nothing elsewhere, or of another container's process."""
+    try:
+        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    except OSError:
+        return ""
+    held = [fields[4] for fields in locks if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == str(inode)]
+    return f" (process {held[0]})" if held and held[0] != "0" else ""
 
 
 def sweep(target: Path) -> None:
