@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from stages.checkpoints import assembling, hub
+from stages.checkpoints import assembling, hub, sources
 from stages.files import layout, manifest, placing
 from stages.machine import budget, sizes, usage
 from stages.machine.budget import Need
@@ -22,16 +22,17 @@ READS = ("model.{model}.source", "model.{model}.licence")
 
 def download(model: str, source: schema.Source, licence: str, root: Path = Path(".")) -> dict:
     """Write artifacts/checkpoints/<model> and return its manifest."""
-    target = root / layout.checkpoint(model)
+    target, record = root / layout.checkpoint(model), root / layout.revisions(model)
     with placing.whole(target) as folder:
-        inputs = assembling.assemble(source, folder, root / layout.revisions(model))
+        inputs = assembling.assemble(source, folder, record)
+        facts = {"licence": licence, "sources": sources.described(source, record, inputs)}
         return manifest.write(
             folder,
             stage="download",
             inputs=inputs,
             beside=sorted(target.parent.glob("*")),
             settings={"source": config.as_dict(source), "licence": licence},
-            facts={"licence": licence} | ({"random_weights": True} if source.kind == "synthetic" else {}),
+            facts=facts | ({"random_weights": True} if source.kind == "synthetic" else {}),
         )
 
 

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.checkpoints import components, defaults, samplers
+from stages.checkpoints import components, defaults, repository, samplers
 from stages.checkpoints.components import Component
 from stages.files import disk, layout, manifest, placing
 from stages.ir import tokenizing, traceable
@@ -106,8 +106,9 @@ def _copy_rest(checkpoint: Path, index: dict, sampler: Sampler, folder: Path) ->
     index = index | {"scheduler": ["diffusers", sampler.scheduler]}
     (folder / components.INDEX).write_text(json.dumps(index, indent=2) + "\n")
     samplers.write(checkpoint, sampler, folder)
-    for notice in sorted(checkpoint.glob("LICENSE*")):
-        shutil.copyfile(notice, folder / notice.name)
+    for notice in (checkpoint / name for name in repository.TERMS):
+        if notice.is_file():
+            shutil.copyfile(notice, folder / notice.name)
 
 
 if __name__ == "__main__":

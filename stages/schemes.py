@@ -126,7 +126,7 @@ def verified(settings: Any) -> tuple[dict[str, Any] | None, bool]:
     """Facts of the CLIP model, None without one; whether weights are random. What is read is as its manifest says."""
     key, base = settings.model_key, settings.model.base
     found = {one: manifest.verify(layout.ir(one, layout.FP16), rerun=f"export@{one}") for one in {key, base}}
-    return manifest.verify(layout.SCORER, rerun="scorer")["facts"] or None, bool(manifest.origin(found[key]))
+    return manifest.verify(layout.SCORER, rerun="scorer")["facts"] or None, manifest.has_random_weights(found[key])
 
 
 def write(target: Path, shown: dict[str, Any], found: dict[str, Any], runs: sitting.Runs, machine: Any) -> None:

@@ -51,7 +51,7 @@ def speed(settings: Any, ways: list[Way]) -> dict[str, Any]:
     scorer = manifest.verify(layout.SCORER, rerun="scorer")["facts"] or None
     with latency.disturbance(description.load_average()) as noise:
         drawn, count = draw(settings, ways, chosen, machine["id"])
-    random = bool(manifest.origin(manifest.read(layout.ir(key, FP16), rerun=f"export@{key}")))
+    random = manifest.has_random_weights(manifest.read(layout.ir(key, FP16), rerun=f"export@{key}"))
     rows = paces.figures(drawn, chosen[:count], clip.load(layout.SCORER) if scorer and not random else None)
     if random:
         paces.forget(rows)

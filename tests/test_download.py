@@ -60,7 +60,8 @@ def test_a_local_pipeline_arrives_whole_and_shares_no_file_with_its_source(weigh
     written = download("tiny", local(weights["base"]), "apache-2.0", tmp_path)
     folder = tmp_path / "artifacts/checkpoints/tiny"
     assert manifest.verify(folder, rerun="download@tiny") == written
-    assert written["facts"] == {"licence": "apache-2.0"}
+    source = {"part": "pipeline", "kind": "local", "name": weights["base"].name}
+    assert written["facts"] == {"licence": "apache-2.0", "sources": [source]}, "no path of this machine"
     assert {name.split("/")[0] for name in written["files"]} == {
         "model_index.json", "scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "vae"
     }  # fmt: skip
@@ -291,7 +292,8 @@ def test_a_snapshot_in_a_hub_cache_is_a_local_source(copy, weights, tmp_path):
         path.rename(repo / f"blobs/{number}")
         link.symlink_to(os.path.relpath(repo / f"blobs/{number}", link.parent))
     snapshot = repo / "snapshots" / ("a" * 40)
-    download("tiny", local(snapshot), "x", tmp_path)
+    (source,) = download("tiny", local(snapshot), "x", tmp_path)["facts"]["sources"]
+    assert source == {"part": "pipeline", "kind": "hub", "name": "me/tiny", "commit": "a" * 40}
     folder = tmp_path / "artifacts/checkpoints/tiny"
     assert manifest.sha256(folder / UNET) == manifest.sha256(weights["base"] / UNET)
     assert not [path for path in folder.rglob("*") if path.is_symlink()]
@@ -527,9 +529,16 @@ def test_an_unknown_repository_is_named(hub, tmp_path):
 
 
 def test_a_hub_lora_is_fused(hub, tmp_path):
-    download("tiny", from_hub(adapters=[AdapterSource("hub", "me/lora", "main", LORA, 1.0)]), "x", tmp_path)
+    adapters = [AdapterSource("hub", "me/lora", "main", LORA, 0.5)]
+    written = download("tiny", from_hub(adapters=adapters), "x", tmp_path)
     record = json.loads((tmp_path / "artifacts/revisions/tiny.json").read_text())
     assert set(record) == {"me/tiny", "me/lora"}
+    pipeline, adapter = written["facts"]["sources"]
+    assert pipeline == {"part": "pipeline", "kind": "hub", "name": "me/tiny", "commit": "a" * 40}
+    assert adapter.pop("sha256") == written["inputs"][f"me/lora/{LORA}"]
+    assert adapter == {
+        "part": "adapter", "kind": "hub", "name": "me/lora", "commit": "a" * 40, "file": LORA, "scale": 0.5
+    }  # fmt: skip
 
 
 def test_a_hub_vae_is_swapped_and_the_cache_keeps_the_pipelines_own_index(hub, tmp_path):

@@ -51,6 +51,11 @@ def fetch(repo: str, revision: str | None, record: Path, select: Callable[[list[
     return paths
 
 
+def commit(repo: str, revision: str | None, record: Path) -> str | None:
+    """The commit that a revision stood for when its files were fetched; None where nothing is recorded of it."""
+    return (_recorded(record, repo, revision or "main") or {}).get("commit")
+
+
 def _resolve(repo: str, revision: str, record: Path) -> Tree:
     """The commit and the files that a revision means: from the record, else asked once and recorded; from the cache
     where the Hub does not answer, or is asked in vain about a commit, which means the same for ever."""

@@ -16,7 +16,8 @@ from stages.files import manifest, placing
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".msgpack", ".h5")
 PICKLE = "is refused: a pickle can run any code when it is opened, only safetensors are"
-NOTICES = ("README.md", "LICENSE", "LICENSE.md", "LICENSE.txt")
+TERMS = ("LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE", "NOTICE.md", "NOTICE.txt")  # what goes along with weights
+NOTICES = ("README.md", *TERMS)
 Select = Callable[[list[str]], list[str]]
 
 

@@ -17,6 +17,7 @@ from stages.files.remedy import remedy
 NAME = "manifest.json"
 HASHERS = 4
 SHARED_BYTES = 100_000  # smaller files are not worth a link
+ORIGIN = ("model", "title", "licence", "sources", "random_weights")  # facts of weights, whatever is made of them
 TOOLS = ("diffusers", "nncf", "openvino", "openvino-tokenizers", "optimum-intel", "torch", "transformers")
 
 
@@ -41,7 +42,7 @@ def write(
         "inputs": inputs,
         "settings": settings,
         "facts": facts or {},
-        "tools": {tool: version(tool) for tool in TOOLS},
+        "tools": tools(),
         "files": files,
     }
     (folder / NAME).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
@@ -117,13 +118,17 @@ def verify(folder: Path, *, rerun: str) -> dict:
 
 
 def origin(manifest: dict) -> dict:
-    """What every later manifest carries along: that the weights are random, where they are."""
-    return {name: value for name, value in manifest["facts"].items() if name == "random_weights"}
+    """What every later manifest carries along, as far as it is known: see ORIGIN."""
+    return {name: manifest["facts"][name] for name in ORIGIN if name in manifest["facts"]}
+
+
+def has_random_weights(manifest: dict) -> bool:
+    return bool(manifest["facts"].get("random_weights"))
 
 
 def require_publishable(folder: Path, *, rerun: str) -> None:
     """Refuse to hand on what has random weights; for whatever publishes a folder."""
-    if origin(read(folder, rerun=rerun)).get("random_weights"):
+    if has_random_weights(read(folder, rerun=rerun)):
         raise ValueError(f"{folder} has random weights, for planning alone: it is not to be published")
 
 
@@ -176,6 +181,11 @@ def _described(folder: Path, names: list[str]) -> dict[str, dict]:
 def _names(folder: Path) -> list[str]:
     files = (path for path in folder.rglob("*") if path.is_file())
     return sorted(name for path in files if (name := path.relative_to(folder).as_posix()) != NAME)
+
+
+def tools() -> dict[str, str | None]:
+    """What a manifest written here and now says of the tools that made its files."""
+    return {tool: version(tool) for tool in TOOLS}
 
 
 def version(tool: str) -> str | None:

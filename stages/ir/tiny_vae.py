@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.checkpoints import components, repository, synthetic, weights
+from stages.checkpoints import components, repository, sources, synthetic, weights
 from stages.files import layout, manifest, placing
 from stages.ir import converting
 from stages.settings import config
@@ -33,7 +33,8 @@ def tiny_vae(settings: TinyVae, root: Path = Path(".")) -> Path | None:
     with tempfile.TemporaryDirectory() as scratch, placing.whole(target) as folder:
         taken = _fetch(settings, Path(scratch), root / layout.revisions("tiny-vae"))
         converting.convert(Path(scratch), DECODER, folder / DECODER.name)
-        facts = {"title": settings.title, "licence": settings.licence}
+        source = sources.one("vae_decoder", settings, root / layout.revisions("tiny-vae"), taken)
+        facts = {"title": settings.title, "licence": settings.licence, "sources": [source]}
         facts |= {"random_weights": True} if settings.kind == "synthetic" else {}
         manifest.write(folder, stage="tiny-vae", inputs=taken, settings=config.as_dict(settings), facts=facts)
     return target

@@ -77,7 +77,7 @@ def verified(settings: Any) -> tuple[dict[str, Any] | None, bool]:
     key, quantized = settings.model_key, settings.quantization.name
     found = manifest.verify(layout.ir(key, layout.FP16), rerun=f"export@{key}")
     manifest.verify(layout.ir(key, quantized), rerun=f"quantize@{key}")
-    return manifest.verify(layout.SCORER, rerun="scorer")["facts"] or None, bool(manifest.origin(found))
+    return manifest.verify(layout.SCORER, rerun="scorer")["facts"] or None, manifest.has_random_weights(found)
 
 
 def make(settings: Any, work: Work, names: list[str], random: bool) -> tuple[dict[str, str], dict[str, float | None]]:

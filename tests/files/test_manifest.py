@@ -145,6 +145,12 @@ def test_a_large_file_that_another_folder_holds_stands_once(tmp_path: Path) -> N
     assert not list(tmp_path.glob("**/*.partial"))
 
 
+def test_the_origin_of_weights_goes_from_manifest_to_manifest() -> None:
+    facts = {"model": "vega", "licence": "mit", "sources": [{"name": "me/vega"}], "random_weights": True, "samples": 3}
+    assert manifest.origin({"facts": facts}) == {name: value for name, value in facts.items() if name != "samples"}
+    assert manifest.origin({"facts": {"samples": 3}}) == {}
+
+
 def test_random_weights_are_not_publishable(tmp_path: Path) -> None:
     manifest.require_publishable(filled(tmp_path / "real"), rerun="export@x")
     random = filled(tmp_path / "random")
