@@ -1,4 +1,5 @@
-"""Model cards: `python -m miniatures.cards` writes README.md and curves.svg of each checkpoint and the family's table.
+"""Model cards: `python -m miniatures.cards` writes README.md, NOTICE and curves.svg of each checkpoint and the family's
+table.
 
 Consumes training.json in each checkpoint's folder, written when it was trained, and miniatures/evaluation.json.
 """
@@ -206,12 +207,25 @@ def card(name: str, training: dict[str, Any], evaluation: dict[str, Any]) -> str
     )
 
 
+def notice() -> str:
+    """What goes along with the weights, whatever is made of them: whose pictures they saw, and what they know."""
+    examples = emoji.caption("owl", "blue", "sticker"), emoji.caption("panda", "teal")
+    return (
+        "These weights are of PocketXL's miniatures, trained from random weights on OpenMoji 17.0.0, licensed CC BY-SA "
+        "4.0 (https://creativecommons.org/licenses/by-sa/4.0/): all emojis designed by OpenMoji, the open-source emoji "
+        "and icon project (https://openmoji.org). The weights and the pictures that they draw are CC BY-SA 4.0.\n\n"
+        f"They know {len(emoji.subjects())} subjects, plain or as stickers, on {len(emoji.COLOURS)} background "
+        f'colours, 64 pixels wide, and nothing else: "{examples[0]}", "{examples[1]}".\n'
+    )
+
+
 def main() -> None:
     evaluation = json.loads(EVALUATION.read_text())
     for name in CARDS:
         folder = WEIGHTS / name
         training = json.loads((folder / "training.json").read_text())
         (folder / "README.md").write_text(card(name, training, evaluation))
+        (folder / "NOTICE").write_text(notice())
         (folder / "curves.svg").write_text(curves_svg(training["trainings"]))
     before, rest = FAMILY.read_text().split(MARKS[0])
     table = rendered("family.md.j2", unseen=len(emoji.unseen()), **evaluation)

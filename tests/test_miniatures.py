@@ -362,6 +362,7 @@ def test_cards_say_what_was_trained_and_measured(name: str) -> None:
     training = json.loads((WEIGHTS / name / "training.json").read_text())
     evaluation = json.loads((WEIGHTS.parent / "evaluation.json").read_text())
     assert (WEIGHTS / name / "README.md").read_text() == cards.card(name, training, evaluation)
+    assert (WEIGHTS / name / "NOTICE").read_text() == cards.notice()
     drawn = ElementTree.fromstring((WEIGHTS / name / "curves.svg").read_text())
     lines = drawn.findall(".//{http://www.w3.org/2000/svg}polyline")
     assert len(lines) == len(cards.CARDS[name].parts)
