@@ -30,7 +30,7 @@ def commands(checkpoint: Path, scratch: Path, role: str) -> dict[str, list[str]]
         "from stages.settings.schema import Model, Sampler; model, sampler = map(object.__new__, (Model, Sampler)); "
         "vars(sampler).update(scheduler='EulerDiscreteScheduler', options={}, steps=25, guidance=5.0, width=1024, "
         "height=1024, negative_prompt='', high_noise_fraction=0.8); "
-        "vars(model).update(role=sys.argv[2], base='sdxl', tasks=['image-to-image'], sampler=sampler); "
+        "vars(model).update(title='SDXL', role=sys.argv[2], base='sdxl', tasks=['image-to-image'], sampler=sampler); "
         "export(sys.argv[1], model, Path(sys.argv[3]))"
     )
     (scratch / "ours/artifacts/checkpoints").mkdir(parents=True)

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.cards import writing
 from stages.checkpoints import components, defaults, repository, samplers
 from stages.checkpoints.components import Component
 from stages.files import disk, layout, manifest, placing
@@ -22,7 +23,9 @@ from stages.settings import config
 if TYPE_CHECKING:
     from stages.settings.schema import Model, Sampler
 
-READS = ("model.{model}.role", "model.{model}.base", "model.{model}.tasks", "model.{model}.sampler")
+READS = (
+    "model.{model}.title", "model.{model}.role", "model.{model}.base", "model.{model}.tasks", "model.{model}.sampler",
+)  # fmt: skip
 HEAVY_BYTES = 500_000_000  # weights above this are converted in a process of their own, which gives all memory back
 
 
@@ -41,14 +44,11 @@ def export(model: str, settings: Model, root: Path = Path(".")) -> dict:
             tokenizing.write_tokenizer(checkpoint / name, folder / name)
         _copy_rest(checkpoint, index, settings.sampler, folder)
         defaults.write(settings, folder)
-        return manifest.write(
-            folder,
-            stage="export",
-            inputs={"checkpoint": manifest.digest(checkpoint)},
-            settings=config.as_dict(settings),
-            beside=sorted(target.parent.parent.glob(f"*/{layout.FP16}")),
-            facts={"precision": layout.FP16, "licence": source["facts"].get("licence")} | manifest.origin(source),
-        )
+        facts = {"precision": layout.FP16, "model": model, "title": settings.title} | manifest.origin(source)
+        said = {"stage": "export", "settings": config.as_dict(settings), "facts": facts}
+        writing.complete(folder, **said)
+        inputs, twins = {"checkpoint": manifest.digest(checkpoint)}, target.parent.parent.glob(f"*/{layout.FP16}")
+        return manifest.write(folder, inputs=inputs, beside=sorted(twins), **said)
 
 
 def main(argv: list[str] | None = None) -> None:

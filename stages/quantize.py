@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.calibration import shards
+from stages.cards import writing
 from stages.files import layout, manifest, placing
 from stages.ir import anatomy, runtime
 from stages.machine import budget, memory, sizes, usage
@@ -43,7 +44,9 @@ def quantize(model: str, settings: Quantization, root: Path = Path("."), place: 
         schemes.quantize_unet(source / UNET, folder / UNET, allowed, samples or (), kept)
         facts = _facts(source / UNET, folder / UNET) | manifest.origin(before)
         facts |= _searched(folder / UNET.with_name(schemes.TABLE))
-        facts |= {"precision": settings.name, "scheme": settings.scheme, "samples": len(samples or ())}
+        facts |= {"precision": settings.name, "scheme": settings.scheme, "weights": settings.weights}
+        facts |= {"samples": len(samples or ())}
+        writing.complete(folder, stage="quantize", settings=described, facts=facts)
         return manifest.write(folder, stage="quantize", inputs=inputs, settings=described, facts=facts)
 
 

@@ -82,6 +82,7 @@ def test_the_folder_is_whole_and_every_component_is_there(exported, kind):
     for component in expected:
         assert {f"{component.name}/{file}" for file in (*components.IR_FILES, "config.json")} <= names
     assert "tokenizer_2/openvino_tokenizer.xml" in names and "scheduler/scheduler_config.json" in names
+    assert {"README.md", "LICENSE"} <= names
 
 
 @pytest.mark.parametrize(("kind", "extra"), [("base", {}), ("refiner", {}), ("lcm", {"timestep_cond": "[?,8]"})])
@@ -206,9 +207,13 @@ def test_a_checkpoint_with_a_tiny_vae_is_exported_whole_and_twice_the_same(tmp_p
 
     source, copy = tiny_root() / "artifacts/checkpoints/tiny-vae", tmp_path / "artifacts/checkpoints/tiny-vae"
     shutil.copytree(source, copy)
+    (copy / "LICENSE.md").write_text("the authors' own")
+    (copy / "NOTICE").write_text("by the authors")
     manifest.write(copy, stage="download", inputs={}, settings={}, facts={"licence": "mit"})
     export("tiny-vae", as_exported(), tmp_path)
     folder = ir(tmp_path, "tiny-vae")
+    assert (folder / "LICENSE.md").read_text() == "the authors' own" and not (folder / "LICENSE").exists()
+    assert "> by the authors" in (folder / "README.md").read_text()
     for half in ("encoder", "decoder"):
         for file in (*components.IR_FILES, "config.json"):
             name = f"vae_{half}/{file}"

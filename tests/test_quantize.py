@@ -42,6 +42,14 @@ def test_the_manifest_tells_what_was_done(root: Path) -> None:
     assert 0 < facts["unet_mb"] < facts["unet_fp16_mb"]
 
 
+def test_origin_and_licence_of_the_weights_stay_with_them(root: Path) -> None:
+    before, after = (
+        manifest.read(root / f"artifacts/ir/base/{name}", rerun="quantize@base") for name in ("fp16", "int8")
+    )
+    assert manifest.origin(after) == manifest.origin(before) and manifest.origin(after)["title"] == "tiny base"
+    assert "# tiny base: OpenVINO IR, INT8" in (int8(root) / "README.md").read_text()
+
+
 def test_int8_is_executed(root: Path) -> None:
     executed = anatomy.executed_precisions(runtime.compile(int8(root) / "unet/openvino_model.xml", CPU))
     assert executed["i8"] > sum(executed.values()) / 2
@@ -57,12 +65,12 @@ def test_all_but_the_unet_is_linked_and_the_float_unet_is_untouched(root: Path) 
     files = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
     assert files == {path.relative_to(int8(root)) for path in int8(root).rglob("*") if path.is_file()}
     changed = {path.as_posix() for path in files if not (source / path).samefile(int8(root) / path)}
-    assert changed == {"manifest.json", "unet/openvino_model.xml", "unet/openvino_model.bin"}
+    assert changed == {"README.md", "manifest.json", "unet/openvino_model.xml", "unet/openvino_model.bin"}
     manifest.verify(tiny_ir("base"), rerun="export@base")
 
 
 def test_another_process_writes_the_same_bytes(root: Path) -> None:
-    names = ("unet/openvino_model.bin", "unet/openvino_model.xml", "manifest.json")
+    names = ("unet/openvino_model.bin", "unet/openvino_model.xml", "README.md", "manifest.json")
     before = {name: (int8(root) / name).read_bytes() for name in names}
     code = f"from tests.test_quantize import *\nquantize('base', settings(), Path({str(root)!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

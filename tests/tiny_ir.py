@@ -36,7 +36,8 @@ def sampler(scheduler: str = "EulerDiscreteScheduler", steps: int = 3, guidance:
 def as_exported(role: str = "base", scheduler: str = "EulerDiscreteScheduler", **options) -> Model:
     """What the stage `export` is given of a model."""
     tasks = ["two-stage", "image-to-image"] if role == "refiner" else ["text-to-image", "image-to-image"]
-    return part(Model, role=role, base="base", tasks=tasks, sampler=sampler(scheduler, options=options))
+    how = {"title": f"tiny {role}", "role": role, "base": "base", "tasks": tasks}
+    return part(Model, **how, sampler=sampler(scheduler, options=options))
 
 
 @functools.cache

@@ -37,7 +37,15 @@ def of(model: Model) -> Defaults:
 
 
 def write(model: Model, folder: Path) -> None:
-    (folder / FILE).write_text(json.dumps(of(model), indent=2) + "\n", encoding="utf-8")
+    _write(of(model), folder)
+
+
+def write_steps(steps: int, source: Path, target: Path) -> None:
+    """Those of `source` into another pipeline's folder, whose sampler takes so many steps."""
+    found = {task: how | {"num_inference_steps": steps} for task, how in read(source).items()}
+    if IMAGE_TO_IMAGE in found:
+        found[IMAGE_TO_IMAGE]["num_inference_steps"] = _for_a_step(steps)
+    _write(found, target)
 
 
 def read(folder: Path) -> Defaults:
@@ -52,6 +60,10 @@ def read(folder: Path) -> Defaults:
     if not isinstance(found, dict) or not all(isinstance(entry, dict) for entry in found.values()):
         raise ValueError(f"{path} must hold settings by task ({TEXT_TO_IMAGE}, {IMAGE_TO_IMAGE}, {TWO_STAGE})")
     return found
+
+
+def _write(found: Defaults, folder: Path) -> None:
+    (folder / FILE).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 def _for_a_step(steps: int) -> int:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.cards import licences, writing
 from stages.files import layout, manifest, placing
 from stages.generation import drawing, pipelines
 from stages.machine import apart, budget, memory, sizes, usage
@@ -57,7 +58,10 @@ def make(name: str, work: Work, prompts: Prompts, samples: int) -> float | None:
         with usage.recorded(MAKE.format(name), work.key, _need(source, work, samples), target, key=key):
             with placing.whole(target) as folder:
                 apart.run(f"quantizing as {name}", quantize, name, source, folder, texts, samples)
-                facts = manifest.origin(manifest.read(source, rerun="export"))
+                for terms in (one for one in source.iterdir() if one.name.startswith(licences.CARRIED)):
+                    placing.link(terms, folder / terms.name)
+                facts = manifest.origin(manifest.read(source, rerun="export")) | {"precision": name}
+                writing.complete(folder, stage="peers", settings=settings, facts=facts)
                 manifest.write(folder, stage="peers", inputs=inputs, settings=settings, facts=facts)
     return usage.taken_s(MAKE.format(name), work.key, key=key)
 

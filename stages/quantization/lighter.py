@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.checkpoints import components, samplers
+from stages.cards import licences, writing
+from stages.checkpoints import components, defaults, samplers
 from stages.files import manifest, placing
 from stages.ir import runtime
 from stages.machine import apart
@@ -68,6 +69,9 @@ def lighter(source: Path, target: Path, speed: Speed, own: Sampler, latents: Lat
         if sampler is not own:
             _put_sampler(source, sampler, folder)
         facts = found["facts"] | {"speed": speed.name}
+        if speed.decoder == "tiny":
+            facts |= _with_part(facts, manifest.read(tiny, rerun="speed")["facts"])
+        writing.complete(folder, stage="lighter", settings=settings, facts=facts)
         beside = sorted(target.parent.glob("*"))
         manifest.write(folder, stage="lighter", inputs=inputs, settings=settings, facts=facts, beside=beside)
     return target
@@ -109,7 +113,7 @@ def _replaced(speed: Speed, sampler: bool) -> tuple[str, ...]:
     if speed.decoder != "fp16":
         found += [f"{DECODER}/" if speed.decoder == "tiny" else f"{DECODER}/openvino_model"]
     if sampler:
-        found += [components.INDEX, str(samplers.FILE)]
+        found += [components.INDEX, str(samplers.FILE), defaults.FILE]
     return tuple(found)
 
 
@@ -130,7 +134,16 @@ def _latents(vae: dict) -> tuple[int, int]:
     return vae["latent_channels"], 2 ** (len(vae["block_out_channels"]) - 1)
 
 
+def _with_part(facts: dict, part: dict) -> dict:
+    """Origin of a pipeline that has a part from elsewhere: that one's licence and weights are its own too."""
+    found = {"licence": licences.joined(facts.get("licence"), part.get("licence"))}
+    found |= {"sources": (facts.get("sources") or []) + (part.get("sources") or [])}
+    return found | ({"random_weights": True} if part.get("random_weights") else {})
+
+
 def _put_sampler(source: Path, sampler: Sampler, folder: Path) -> None:
     index = components.read_index(source) | {"scheduler": ["diffusers", sampler.scheduler]}
     placing.write_text(folder / components.INDEX, json.dumps(index, indent=2) + "\n")
     samplers.write(source, sampler, folder)
+    if (source / defaults.FILE).is_file():
+        defaults.write_steps(sampler.steps, source, folder)
