@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages.checkpoints import defaults
 from stages.files import manifest
 from stages.generation import drawing, pipelines
 from stages.ir import anatomy, runtime
@@ -80,6 +81,11 @@ def test_a_tiny_decoder_takes_the_vaes_place_with_its_own_scale(tmp_path: Path) 
     tiny = tiny_vae(local(tiny_checkpoint(tmp_path / "tiny", "tiny-vae")), tmp_path)
     folder = made(tmp_path, tiny, decoder="tiny")
     assert (folder / "vae_decoder" / lighter.IR).samefile(tiny / "vae_decoder" / lighter.IR)
+    facts = manifest.read(folder, rerun="speed")["facts"]
+    assert facts["licence"] == "unknown AND MIT", "the tiny one's own, beside that of a pipeline that declares none"
+    assert facts["sources"] == [{"part": "vae_decoder", "kind": "local", "name": "tiny"}]
+    assert "a tiny decoder in the VAE's place" in (folder / "README.md").read_text()
+    assert "MIT License" in (folder / "LICENSE-mit.txt").read_text()
     pipeline = pipelines.load(folder, "text-to-image", OWN, CPU)
     assert pipeline.vae.config.scaling_factor == 1.0
     latents = drawing.initial_latents(pipeline, OWN, 1)
@@ -109,6 +115,9 @@ def test_others_draw_with_the_speeds_sampler(tmp_path: Path) -> None:
     folder = made(tmp_path, steps=9, scheduler="DPMSolverMultistepScheduler", options={"use_karras_sigmas": True})
     assert json.loads((folder / "scheduler/scheduler_config.json").read_text())["use_karras_sigmas"] is True
     assert json.loads((folder / "model_index.json").read_text())["scheduler"][1] == "DPMSolverMultistepScheduler"
+    assert {how["num_inference_steps"] for how in defaults.read(folder).values()} == {9}
+    assert {how["num_inference_steps"] for how in defaults.read(tiny_ir("base")).values()} == {3}, "linked, not written"
+    assert "DPMSolverMultistepScheduler" in (folder / "README.md").read_text()
     manifest.verify(folder, rerun="speed")
 
 
