@@ -5,6 +5,7 @@ In a repository with the real conf/, .dvc/config, .gitignore and dvc.lock, and a
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,12 +13,20 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from stages.files import dvcstate
 
 ROOT = Path(__file__).parents[1]
+DOWNLOAD = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["download"]["do"]
+FLAGS = DOWNLOAD["outs"][0]["artifacts/checkpoints/${key}"]  # what DVC is told to do with checkpoints
 PIPELINE = """
 stages:
+  download:
+    cmd: mkdir -p artifacts/checkpoints/mini && echo x > artifacts/checkpoints/mini/weights
+    deps: [stages/files]
+    outs:
+      - artifacts/checkpoints/mini: FLAGS
   quantize:
     foreach: ${model}
     do:
@@ -30,7 +39,7 @@ stages:
       mkdir -p reports/table/mini && echo '{"vega":' ${calibration.prompts} '}' > reports/table/mini/step_ms.json
     params: [calibration.prompts]
     metrics: [reports/table]
-"""
+""".replace("FLAGS", json.dumps(FLAGS))
 
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess:
@@ -140,6 +149,20 @@ def test_who_commits_a_lock_file_is_left_alone(clone: Path) -> None:
     git(clone, "commit", "-qam", "my figures")
     dvcstate.overlook_lock(clone)
     assert git(clone, "ls-files", "-v", "dvc.lock").startswith("H")
+
+
+def test_results_that_were_kept_and_pushed_are_pulled_in_a_fresh_clone_without_a_word(clone: Path) -> None:
+    """DVC 3.67 fails where an output that it caches is not to be had; checkpoints are not meant to be."""
+    git(clone, "update-index", "--no-skip-worktree", "dvc.lock")
+    assert dvc(clone, "remote", "add", "-d", "store", str(clone.parent / "store")).returncode == 0
+    git(clone, "commit", "-qm", "Keep my results", "dvc.lock", "params.yaml", ".dvc/config")
+    assert dvc(clone, "push").returncode == 0
+    git(clone.parent, "clone", "-q", str(clone), "other")
+    other = clone.parent / "other"
+    pulled = dvc(other, "pull")
+    assert (pulled.returncode, pulled.stderr) == (0, "")
+    assert folders(other) == folders(clone) and not (other / "artifacts/checkpoints").exists()
+    assert "Running stage 'quantize" not in dvc(other, "repro").stdout, "only checkpoints are made again"
 
 
 def test_a_folder_that_is_no_repository_is_no_fault(tmp_path: Path) -> None:
