@@ -73,6 +73,6 @@ lint: install  ## check style
 	ruff check . && ruff format --check .
 
 clean:  ## remove the virtual environment and what the pipeline made
-	rm -rf $(VENV) artifacts/checkpoints artifacts/ir artifacts/calibration artifacts/scorer artifacts/benchmark artifacts/true-size artifacts/peers .dvc/cache .dvc/tmp
+	rm -rf $(VENV) artifacts/checkpoints artifacts/ir artifacts/calibration artifacts/scorer artifacts/benchmark artifacts/true-size artifacts/peers artifacts/staged .dvc/cache .dvc/tmp
 
 .PHONY: help install lock repro readme true-size peers params plan experiments test lint clean

@@ -3,6 +3,7 @@
 Answers model info with sizes and hashes, and `resolve` with ETag, X-Repo-Commit, Content-Length and Range. Faults can
 be switched on: a byte flipped in a file, a connection cut after some bytes, a file that never comes, a repository that
 is gated or private, an answer that `answer` has changed, a server error. Every request is kept in `requests`.
+tests.hub_writing adds what takes files.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-MODEL_INFO = re.compile(r"/api/models/([\w.-]+/[\w.-]+)/revision/([\w.-]+)")
+MODEL_INFO = re.compile(r"/api/models/([\w.-]+/[\w.-]+?)(?:/revision/([\w.-]+))?")
 RESOLVE = re.compile(r"/([\w.-]+/[\w.-]+)/resolve/([0-9a-f]{40})/(.+)")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 LARGE = (".safetensors", ".bin")  # what the Hub keeps in LFS
@@ -22,6 +23,8 @@ LARGE = (".safetensors", ".bin")  # what the Hub keeps in LFS
 
 class HubServer:
     """`with HubServer({"me/model": folder}) as hub:` and HF_ENDPOINT=hub.endpoint."""
+
+    handler: type["Handler"]
 
     def __init__(self, repositories: dict[str, Path]) -> None:
         self.repositories = repositories
@@ -40,7 +43,7 @@ class HubServer:
         self.requests: list[tuple[str, str, str | None]] = []
 
     def __enter__(self) -> "HubServer":
-        handler = type("Handler", (_Handler,), {"hub": self})
+        handler = type("Handler", (self.handler,), {"hub": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -74,7 +77,7 @@ class HubServer:
         return sum(method == "GET" and path.endswith(f"/{name}") for method, path, _ in self.requests)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     hub: HubServer
     protocol_version = "HTTP/1.1"
 
@@ -93,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.hub.failing:
             self._send(b"{}", {}, body, status=self.hub.failing)
         elif found := MODEL_INFO.fullmatch(path):
-            self._answer_listing(*found.groups(), body)
+            self._answer_listing(found[1], found[2] or "main", body)
         elif found := RESOLVE.fullmatch(path):
             self._answer_file(*found.groups(), body)
         else:
@@ -140,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
         siblings = [_sibling(root / name, name) for name in names]
         siblings += [{"rfilename": name, "size": 1, "blobId": "0" * 40} for name in self.hub.extra_names]
         commit = revision if COMMIT.fullmatch(revision) else self.hub.commits[repo]
-        return {"id": repo, "sha": commit, "siblings": siblings, "tags": [], "private": False}
+        return {"id": repo, "sha": commit, "siblings": siblings, "tags": [], "private": repo in self.hub.private}
 
     def _send_file(self, file: Path, name: str, commit: str, body: bool) -> None:
         content = file.read_bytes()
@@ -168,6 +171,9 @@ class _Handler(BaseHTTPRequestHandler):
         if cut is not None:
             self.wfile.flush()
             self.close_connection = True
+
+
+HubServer.handler = Handler
 
 
 def _sibling(path: Path, name: str) -> dict:

@@ -55,8 +55,16 @@ class Measured:
     note: str = ""
 
 
-def text(about: About, *, repo: str | None = None, measured: Measured | None = None, picture: str | None = None) -> str:
-    """README.md of a folder. `repo` is its repository on the Hub, `picture` the name of an image that goes with it."""
+def text(
+    about: About,
+    *,
+    repo: str | None = None,
+    measured: Measured | None = None,
+    picture: str | None = None,
+    place: Path | None = None,
+) -> str:
+    """README.md of a folder. `repo` is its repository on the Hub, `picture` the name of an image that goes with it,
+    `place` where DVC gets it from a repository, where that is not among the IRs."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -67,7 +75,7 @@ def text(about: About, *, repo: str | None = None, measured: Measured | None = N
         about=about,
         bits=WEIGHTS[about.bits],
         example=EXAMPLE,
-        folder=layout.ir(str(about.facts.get("model") or "MODEL"), about.precision).as_posix(),
+        folder=(place or layout.ir(str(about.facts.get("model") or "MODEL"), about.precision)).as_posix(),
         kind=kind(about),
         licences=licences.of(about.facts.get("licence")),
         measured=measured,

@@ -18,6 +18,7 @@ FILE, TEXTS = Path(__file__).with_name("licences.yaml"), Path(__file__).with_nam
 AND = " AND "
 CARRIED = ("LICENSE", "NOTICE")  # how the names of files begin that go wherever weights go
 STRICTEST = ("unknown", "forbidden", "pass_on_terms", "free")  # whichever comes first decides for all of them
+ABSENT = "Its text did not come with them and is not held by PocketXL."
 CHANGED = "Changed by PocketXL: converted to OpenVINO IR; README.md beside this file says how, and what was quantized."
 
 
@@ -71,6 +72,11 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("LICENSE*"))
 
 
+def texts_lacking(folder: Path) -> list[str]:
+    """Those of them that say no more than where to read."""
+    return [name for name in files(folder) if ABSENT in (folder / name).read_text(encoding="utf-8", errors="replace")]
+
+
 def notices(folder: Path) -> str:
     """What stands in the notices of a folder: attribution that is to be passed on."""
     return "\n\n".join(path.read_text(encoding="utf-8").strip() for path in sorted(folder.glob("NOTICE*")))
@@ -118,7 +124,7 @@ def _where_to_read(licences: list[Licence], sources: list[dict[str, Any]]) -> st
     lines = [f"Licence of these weights: {said}." if said else "No licence of these weights is declared."]
     places = [one.url for one in licences if one.url]
     places += [f"https://huggingface.co/{source['name']}" for source in sources if source["kind"] == "hub"]
-    lines += ["Its text did not come with them and is not held by PocketXL."]
+    lines += [ABSENT]
     lines += [f"Read it at {' and '.join(places)}." if places else "Ask whoever gave you the checkpoint."]
     return "\n".join(lines) + "\n"
 

@@ -10,6 +10,7 @@ REFERENCE = "reference"  # what pictures of FP16 in float32 are filed under, bes
 IR = Path("artifacts/ir")
 SCORER = Path("artifacts/scorer")
 TINY_VAE = Path("artifacts/tiny-vae")
+PUBLISHED = Path("artifacts/published")
 REPORTS = Path("reports")
 BENCHMARKS = REPORTS / "benchmark"
 SCHEMES = REPORTS / "schemes"
@@ -32,6 +33,16 @@ def revisions(model: str) -> Path:
 def ir(model: str, precision: str) -> Path:
     """`ir("vega", "int8")` is artifacts/ir/vega/int8."""
     return IR / model / precision
+
+
+def staged(model: str, precision: str) -> Path:
+    """An IR folder as it is published, with its card: what goes to the Hub."""
+    return Path("artifacts/staged") / model / precision
+
+
+def published(model: str, precision: str) -> Path:
+    """The same, once DVC keeps it; its .dvc file beside it belongs in git."""
+    return PUBLISHED / model / precision
 
 
 def calibration(model: str) -> Path:
