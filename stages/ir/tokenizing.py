@@ -33,6 +33,7 @@ def write_tokenizer(source: Path, target: Path) -> None:
         completed = _complete(tokenizer)
         for name, model in zip(IR_NAMES, convert_tokenizer(tokenizer, with_detokenizer=True), strict=True):
             _keep_specials(model, tokenizer)
+            _cut(model, tokenizer)
             if completed:
                 _forget_letters(model, known, tokenizer.unk_token_id)
             settle_names(model, Path(name).stem)
@@ -88,6 +89,22 @@ def _keep_specials(model: Any, tokenizer: Any) -> None:
         if node.get_type_name() == "BPETokenizer":
             for port in node.inputs():
                 _exchange(port, pairs, len(vocabulary))
+
+
+def _cut(model: Any, tokenizer: Any) -> None:
+    """Cut long texts before the end token is put behind them, as transformers does.
+
+    In the IR cutting is a state that is off, and openvino.genai turns it off at every text, then takes the first 77
+    numbers itself: the end token, which the pooled embedding is read at, would be lost.
+    """
+    from openvino import opset13 as ops
+
+    longest = min(tokenizer.model_max_length - tokenizer.num_special_tokens_to_add(), 2**30)
+    for node in model.get_ops():
+        if node.get_type_name() == "Truncate":  # begins and ends of each text among all numbers, the numbers, ...
+            begins, ends = (node.input(port).get_source_output() for port in (0, 1))
+            limit = ops.add(begins, ops.constant(longest, dtype="int32"))
+            node.input(1).replace_source_output(ops.minimum(ends, limit).output(0))
 
 
 def _exchange(port: Any, pairs: list[tuple[int, int]], size: int) -> None:
