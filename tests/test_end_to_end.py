@@ -11,7 +11,6 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,40 +19,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).parents[1]
-SETTINGS = ("model=[mini-vega]", "experiment=smoke", "model.mini-vega.sampler.steps=20", "prompts.seed=3")
-
-
-def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(folder),
-        "GIT_AUTHOR_NAME": "t",
-        "GIT_AUTHOR_EMAIL": "t@example.org",
-        "GIT_COMMITTER_NAME": "t",
-        "GIT_COMMITTER_EMAIL": "t@example.org",
-    }
-    command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+from tests.whole_run import dvc, whole_run
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What git holds or would hold, committed to a repository of its own, and run once."""
-    folder = tmp_path_factory.mktemp("clone") / "pocketxl"
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
-    )
-    for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, folder / name)
-    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
-    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "clone"]):
-        subprocess.run([*git, *arguments], cwd=folder, check=True)
-    run = dvc(folder, "exp", "run", *(part for setting in SETTINGS for part in ("-S", setting)))
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    return folder
+def clone() -> Path:
+    return whole_run()
 
 
 def record(clone: Path) -> dict:
