@@ -42,15 +42,15 @@ def generate(model: str, prompt: str, studio: Studio | None = None, **given: Any
     field.
     """
     item, base = chosen(model, given)
-    studio = studio or new_studio([])
+    studio = studio or new_studio()
     return studio.draw(requests.make(item, prompt=prompt, **given), item=item, base=base)
 
 
-def new_studio(overrides: list[str]) -> Studio:
-    """A studio on the device that params.yaml and overrides such as device.threads=2 name."""
+def new_studio(*overrides: str) -> Studio:
+    """A studio on the device that params.yaml names, with overrides such as device.threads=2."""
     from stages.studio.studio import Studio
 
-    return Studio(config.load(READS, None, overrides).device)
+    return Studio(config.load(READS, None, list(overrides)).device)
 
 
 def chosen(model: str, given: dict[str, Any]) -> tuple[Item, Item | None]:
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         out = Path(arguments.out)
         asked = list(_requests(item, arguments.prompt, words))
         _check_out(out, len(asked))
-        studio = new_studio(overrides)
+        studio = new_studio(*overrides)
         start = time.perf_counter()
         drawn = [_draw(studio, one, item, base, f"{n} of {len(asked)}") for n, one in enumerate(asked, 1)]
         for said in dict.fromkeys(sentence for one in drawn for sentence in one.said):

@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,20 @@ def test_schemes_are_compared_in_one_sitting_and_the_selected_ones_results_are_l
     assert page.count("<img ") == 2 * len(rows)
     status = subprocess.run(["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True).stdout
     assert "schemes" not in status and "artifacts" not in status
+
+
+def test_the_python_of_the_readme_draws(clone: Path) -> None:
+    text = (clone / "README.md").read_text()
+    code = re.search(r"In Python:\n\n((?:    .*\n)+)", text)[1]
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    run = subprocess.run(
+        command, cwd=clone, env=os.environ | {"PYTHONPATH": str(clone)}, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    owls = [np.asarray(Image.open(clone / f"owl-{seed}.png")) for seed in range(4)]
+    assert len({owl.tobytes() for owl in owls}) == 4 and owls[0].shape == (64, 64, 3)
+    for seed in range(4):
+        (clone / f"owl-{seed}.png").unlink()
 
 
 def test_a_second_run_has_nothing_to_do(clone: Path) -> None:

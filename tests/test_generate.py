@@ -51,7 +51,7 @@ def test_a_picture_is_the_one_that_the_pipeline_draws_and_says_how(tmp_path: Pat
 
 
 def test_a_picture_draws_itself_again_from_what_it_says(tmp_path: Path) -> None:
-    studio = command.new_studio([])
+    studio = command.new_studio()
     first = command.generate("base", "a red cat", studio, seed=5, steps=2, width=48, negative_prompt="blue")
     metadata.write(first, tmp_path / "one.png")
     said = metadata.read(tmp_path / "one.png")
@@ -76,7 +76,7 @@ def test_prompts_of_a_file_with_several_seeds_make_a_folder_and_a_grid(tmp_path:
 
 
 def test_a_refiner_draws_in_two_stages_with_its_base_and_from_a_picture(tmp_path: Path) -> None:
-    studio = command.new_studio([])
+    studio = command.new_studio()
     two = command.generate("refiner", "a red cat", studio, steps=5)
     assert set(two.ir) == {"base", "refiner"} and two.request.high_noise_fraction == 0.8
     how = sampler(steps=5)
