@@ -4,6 +4,7 @@ Consumes FOLDER/asked.json, a list of drawings by name, and FOLDER/given.npz, th
 FOLDER/drawn.npz. What a pipeline is called with is in generation_config.json of the IR folder.
 """
 
+import functools
 import json
 import sys
 from importlib.util import find_spec
@@ -37,11 +38,20 @@ class Noise(genai.Generator):
         return ov.Tensor(draw)
 
 
+@functools.cache
+def fetched(source: str) -> Path:
+    return Path(source if Path(source).is_dir() else snapshot_download(source))
+
+
+@functools.cache
+def loaded(folder: Path, task: str, exact: bool) -> genai.Text2ImagePipeline | genai.Image2ImagePipeline:
+    return PIPELINES[task](folder, "CPU", **(EXACT if exact else {}))
+
+
 def draw(entry: dict, given: dict[str, np.ndarray]) -> np.ndarray:
-    source = entry["source"]
-    folder = Path(source if Path(source).is_dir() else snapshot_download(source))
+    folder = fetched(entry["source"])
     how = json.loads((folder / "generation_config.json").read_text())[entry["task"]] | entry["more"]
-    pipeline = PIPELINES[entry["task"]](folder, "CPU", **(EXACT if entry["exact"] else {}))
+    pipeline = loaded(folder, entry["task"], entry["exact"])
     noise = given.get(f"noise {entry['name']}")
     how |= {"rng_seed": 7} if noise is None else {"generator": Noise(noise)}
     image = given.get(f"image {entry['name']}")
