@@ -31,6 +31,7 @@ UNET = Path("unet/openvino_model.xml")
 
 def quantize(model: str, settings: Quantization, root: Path = Path("."), place: Path | None = None) -> dict:
     """Write artifacts/ir/<model>/<settings.name>, or the folder `place`, and return its manifest."""
+    settings = schemes.settled(settings)
     source, target = root / layout.ir(model, layout.FP16), root / (place or layout.ir(model, settings.name))
     _check_name(settings.name)
     before = manifest.verify(source, rerun=f"export@{model}")
@@ -45,6 +46,7 @@ def quantize(model: str, settings: Quantization, root: Path = Path("."), place: 
         facts = _facts(source / UNET, folder / UNET) | manifest.origin(before)
         facts |= _searched(folder / UNET.with_name(schemes.TABLE))
         facts |= {"precision": settings.name, "scheme": settings.scheme, "weights": settings.weights}
+        facts |= {"weight_bits": weight_bits(settings)}
         facts |= {"samples": len(samples or ())}
         writing.complete(folder, stage="quantize", settings=described, facts=facts)
         return manifest.write(folder, stage="quantize", inputs=inputs, settings=described, facts=facts)
@@ -52,7 +54,15 @@ def quantize(model: str, settings: Quantization, root: Path = Path("."), place: 
 
 def key(model: str, settings: Quantization, root: Path = Path(".")) -> str:
     """What the manifest of these settings' IR says, made out of the present inputs."""
-    return manifest.key("quantize", _inputs(model, settings, root), config.as_dict(settings))
+    return manifest.key("quantize", _inputs(model, settings, root), config.as_dict(schemes.settled(settings)))
+
+
+def weight_bits(settings: Quantization) -> int | None:
+    """Of the weights that INT8 activations are multiplied with: 7 where sums of products must fit 16 bits; None where
+    activations stay float."""
+    if settings.scheme not in NEEDS_SAMPLES:
+        return None
+    return 7 if settings.overflow_fix == "always" else 8
 
 
 def for_role(role: str, settings: Quantization) -> Quantization:

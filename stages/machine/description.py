@@ -95,6 +95,13 @@ def widest(precision: str) -> str | None:
     return next((name for name, _ in OPERATIONS_PER_CYCLE[precision] if name in present), None)
 
 
+def sums_overflow() -> bool:
+    """Whether products of 8-bit integers are summed in 16 bits here, two by two, where they do not fit: x86 processors
+    without VNNI and AMX (OpenVINO's "saturation issue")."""
+    present = instruction_sets()
+    return platform.machine() in ("x86_64", "AMD64") and not {"avx_vnni", "avx512_vnni", "amx_int8"} & set(present)
+
+
 def memory_gb() -> float:
     """Memory of this machine in GB (1e9 bytes), or what the control group allows of it."""
     import psutil

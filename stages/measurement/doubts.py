@@ -20,6 +20,7 @@ ABOVE_FLOOR = 0.1  # of the way from a wrong prompt's score to 100
 def doubts(record: dict[str, Any]) -> list[str]:
     rows = record["precisions"].items()
     said = [proof.doubt(row, name, row.get("scheme") or record.get("scheme")) for name, row in rows if name != FP16]
+    said += [f"{name}: {row['overflow']}" for name, row in rows if row.get("overflow")]
     said = [sentence for sentence in [*said, clocks.doubt(record.get("clock"))] if sentence]
     said += [sentence for name, row in rows for sentence in evaluations.doubts(row, name)]
     return said if record["random_weights"] else [*said, *of_pictures(record), *of_controls(record)]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stages.files import layout
-from stages.machine import description, fitting
+from stages.machine import description, fitting, overflow
 from stages.measurement import clocks, curve, evaluations, figures, latency, likeness, peak, proof, tasks, turns
 from stages.measurement import reference as references
 from stages.measurement import subject as subjects
@@ -65,7 +65,8 @@ def proven(subject: Subject, name: str, pipes: dict[str, Any], reference: Refere
             proof.require_int8(found, subject.key, name, subject.scheme(name))
         except ValueError as error:
             raise subjects.Unusable(name, str(error)) from error
-    return found | {"scheme": subject.scheme(name)}
+    one = subject.precisions[name]
+    return found | {"scheme": subject.scheme(name), "overflow": overflow.said(one.facts, one.device.name)}
 
 
 def row(

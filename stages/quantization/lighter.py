@@ -16,7 +16,7 @@ from stages.cards import licences, writing
 from stages.checkpoints import components, defaults, samplers
 from stages.files import manifest, placing
 from stages.ir import runtime
-from stages.machine import apart
+from stages.machine import apart, description
 from stages.quantization import schemes
 from stages.settings import config, speeds
 
@@ -91,7 +91,7 @@ def quantize_decoder(source: Path, target: Path, latents: list[np.ndarray]) -> N
             subset_size=len(latents),
             ignored_scope=nncf.IgnoredScope(patterns=list(FLOAT_IN_DECODER), validate=False),  # a tiny VAE lacks some
             advanced_parameters=nncf.AdvancedQuantizationParameters(
-                overflow_fix=nncf.OverflowFix.DISABLE,
+                overflow_fix=schemes.overflow_fix(description.sums_overflow()),
                 disable_bias_correction=True,
                 activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
             ),

@@ -57,7 +57,7 @@ def work_out(
         moments, found = collect(model, group, batches), {}
         for name in group:
             weights, step = targets(nodes[name], floats[name], scales.get(name))
-            found[name] = solve(weights, step, moments[source(nodes[name])])
+            found[name] = solve(weights, step, moments[source(nodes[name])], units.lowest_of(nodes[name]))
         statistics.write(file, found)
 
 
@@ -154,22 +154,23 @@ def targets(layer: ov.Node, before: ov.Node, scale: np.ndarray | None) -> tuple[
     return weights.reshape(len(weights), -1), units.step_of(layer).reshape(-1, 1)
 
 
-def solve(weights: np.ndarray, step: np.ndarray, moments: list[np.ndarray]) -> np.ndarray:
-    """Integers (out, inputs) in int8; a block whose errors would not make up for each other is rounded to the nearest.
+def solve(weights: np.ndarray, step: np.ndarray, moments: list[np.ndarray], lowest: int = units.LOWEST) -> np.ndarray:
+    """Integers (out, inputs) in int8, from `-lowest`; a block whose errors would not make up for each other is rounded
+    to the nearest.
 
     `moments`: one matrix for each of `blocks(inputs)`.
     """
     wanted = weights / step
-    found = units.nearest(wanted)
+    found = units.nearest(wanted, lowest)
     for block, moment in zip(blocks(wanted.shape[1]), moments, strict=True):
         mine = slice(block.start, block.stop)
-        better = compensated(wanted[:, mine], np.asarray(moment, np.float64))
+        better = compensated(wanted[:, mine], np.asarray(moment, np.float64), lowest)
         if _energy(wanted[:, mine] - better, moment) < _energy(wanted[:, mine] - found[:, mine], moment):
             found[:, mine] = better
     return found.astype(np.int8)
 
 
-def compensated(wanted: np.ndarray, moment: np.ndarray) -> np.ndarray:
+def compensated(wanted: np.ndarray, moment: np.ndarray, lowest: int = units.LOWEST) -> np.ndarray:
     """Integers for weights in steps, (out, n): what rounding one input's adds is taken from those still to come."""
     order = np.argsort(-np.diag(moment), kind="stable")
     moment = moment[np.ix_(order, order)]
@@ -181,7 +182,7 @@ def compensated(wanted: np.ndarray, moment: np.ndarray) -> np.ndarray:
         last = min(first + LAZY, len(order))
         errors = np.empty((last - first, left.shape[1]), np.float32)
         for place in range(first, last):
-            found[place] = units.nearest(left[place])
+            found[place] = units.nearest(left[place], lowest)
             errors[place - first] = (left[place] - found[place]) / upper[place, place]
             left[place + 1 : last] -= np.outer(upper[place, place + 1 : last], errors[place - first])
         left[last:] -= upper[first:last, last:].T @ errors

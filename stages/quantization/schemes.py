@@ -8,6 +8,7 @@ conf/quantization. Measures nothing, knows no pipeline.
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
 import logging
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from stages.files import manifest, placing
 from stages.ir import anatomy, runtime, saving, tracing
 from stages.ir.anatomy import DECOMPRESSION
-from stages.machine import apart
+from stages.machine import apart, description
 from stages.quantization import geglu, probing, rounding, search, statistics, units
 from stages.settings.schema import EFFECTS, NEEDS_SAMPLES
 
@@ -47,6 +48,7 @@ def quantize_unet(source: Path, target: Path, settings: Quantization, samples: S
     A run that finds in the folder `kept` what an equal run left there goes on from it. Raises ValueError if `source` is
     quantized already, if an ignored pattern or type names no operation, or if nothing was left to be quantized.
     """
+    settings = settled(settings)
     model = runtime.read(source)
     require_float(model, source)
     check_patterns(model, settings.ignored_patterns)
@@ -58,9 +60,18 @@ def quantize_unet(source: Path, target: Path, settings: Quantization, samples: S
     require_quantized(runtime.read(target), settings)
 
 
+def settled(settings: Quantization) -> Quantization:
+    """The settings with what `auto` comes to on this machine: IR made here is to be right here."""
+    if settings.overflow_fix != "auto":
+        return settings
+    found = copy.copy(settings)
+    found.overflow_fix = "always" if description.sums_overflow() else "never"
+    return found
+
+
 def weights_first(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
     """Weights to INT8, saved; then the activations of that small model: SDXL in 6 GB where one pass takes over 24."""
-    weights = _weights_apart(source, settings, "weights", kept)
+    weights = _weights_apart(source, settings, "weights", kept, half=settings.overflow_fix == "always")
     quantized = kept / "quantized"
     if not quantized.is_dir():
         with placing.whole(quantized) as partial:
@@ -216,12 +227,15 @@ def ignored_types(model: ov.Model, settings: Quantization) -> list[str]:
     return [*settings.ignored_types, *([ATTENTION] if stays and ATTENTION not in settings.ignored_types else [])]
 
 
-def _weights_apart(source: Path, settings: Quantization, name: str, kept: Path, types: list[str] | None = None) -> Path:
+def _weights_apart(
+    source: Path, settings: Quantization, name: str, kept: Path, types: list[str] | None = None, half: bool = False
+) -> Path:
     """The IR with compressed weights in `kept`, made by a process of its own unless it is there already."""
     folder = kept / name
     if not folder.is_dir():
         with placing.whole(folder) as partial:
-            apart.run("compressing weights", compress, source, partial / "weights.xml", UNET, settings, types or [])
+            how = UNET, settings, types or [], half
+            apart.run("compressing weights", compress, source, partial / "weights.xml", *how)
     return folder / "weights.xml"
 
 
@@ -231,8 +245,9 @@ def compress(
     name: str = UNET,
     settings: Quantization | None = None,
     ignored_types: Sequence[str] = (),
+    half: bool = False,
 ) -> None:
-    """The weights of a part, which is called `name`; without settings all of them in INT8."""
+    """The weights of a part, which is called `name`; without settings all of them in INT8. `half`: in 7 bits."""
     import nncf
 
     mode = nncf.CompressWeightsMode[(settings and settings.weights or "int8_sym").upper()]
@@ -240,7 +255,10 @@ def compress(
     patterns = list(settings.ignored_patterns) if settings else []
     ignored = nncf.IgnoredScope(patterns=patterns, types=list(ignored_types))
     with quiet():
-        save(nncf.compress_weights(runtime.read(source), mode=mode, ignored_scope=ignored, **grouped), target, name)
+        model = nncf.compress_weights(runtime.read(source), mode=mode, ignored_scope=ignored, **grouped)
+        if half:
+            units.halve(model, units.named(runtime.read(source)))
+        save(model, target, name)
 
 
 def _grouped(settings: Quantization) -> dict[str, Any]:
@@ -277,7 +295,7 @@ def _quantize_activations(
     off = nncf.AdvancedSmoothQuantParameters(convolution=-1, matmul=-1)
     ranges = getattr(RangeEstimatorParametersSet, settings.ranges.upper()) if settings.ranges else None
     advanced = nncf.AdvancedQuantizationParameters(
-        overflow_fix=nncf.OverflowFix.DISABLE,  # for processors without VNNI, where 8-bit sums overflow 16 bits
+        overflow_fix=overflow_fix(settings.overflow_fix == "always"),
         disable_bias_correction=not settings.bias_correction,
         activations_range_estimator_params=ranges or RangeEstimatorParameters(),
         **({} if settings.smooth_quant else {"smooth_quant_alphas": off}),
@@ -294,6 +312,13 @@ def _quantize_activations(
             ),
             advanced_parameters=advanced,
         )
+
+
+def overflow_fix(needed: bool) -> Any:
+    """NNCF's word for weights in 7 bits, so that products summed in 16 bits fit."""
+    import nncf
+
+    return nncf.OverflowFix.ENABLE if needed else nncf.OverflowFix.DISABLE
 
 
 def _weighted_matmuls(model: ov.Model) -> list[str]:

@@ -21,6 +21,7 @@ MOVERS = ("Transpose", "Reshape", "Interpolate", "Concat")  # they move what is 
 LAYERS = ("MatMul", "Convolution", "ScaledDotProductAttention")
 LEVELS = 256
 LOWEST = 128  # of the integers of weights: -128 to 127
+HALF = 64  # and where two products with integers to 255 must fit into 16 bits: 2 x 255 x 64 = 32,640
 TINY = 1e-6  # the least end of a range, and the least gain: a token of all zeros stays zeros
 
 
@@ -225,9 +226,28 @@ def weights_of(layer: ov.Node, scale: np.ndarray | None = None) -> np.ndarray:
     return weights if scale is None else weights * along(scale, 1, weights.ndim)
 
 
-def nearest(steps: np.ndarray) -> np.ndarray:
-    """Weights in steps, rounded to the nearest of INT8's integers."""
-    return np.clip(np.round(steps), -LOWEST, LOWEST - 1)
+def nearest(steps: np.ndarray, lowest: int = LOWEST) -> np.ndarray:
+    """Weights in steps, rounded to the nearest of the integers from `-lowest`."""
+    return np.clip(np.round(steps), -lowest, lowest - 1)
+
+
+def lowest_of(layer: ov.Node) -> int:
+    """LOWEST, or HALF where none of its integers is beyond: full ranges begin at -128 in every row."""
+    integers = _decompressed(layer.input_value(1).get_node())[0].data
+    return HALF if integers.min(initial=0) >= -HALF and integers.max(initial=0) <= HALF else LOWEST
+
+
+def halve(model: ov.Model, floats: dict[str, ov.Node]) -> None:
+    """All compressed weights in integers from -HALF, in steps twice as wide; `floats`: layers before, by name."""
+    for layer in model.get_ops():
+        if not compressed(layer):
+            continue
+        integers, factor = _decompressed(layer.input_value(1).get_node())
+        wide = factor.data * factor.data.dtype.type(2)
+        weights = weights_of(floats[layer.get_friendly_name()])
+        steps = weights.reshape(len(weights), -1) / wide.astype(np.float32).reshape(-1, 1)
+        _replace(integers, nearest(steps, HALF).astype(np.int8))
+        _replace(factor, wide)
 
 
 def compressed(layer: ov.Node) -> bool:
@@ -262,13 +282,13 @@ def _scale_weights(layer: ov.Node, before: ov.Node, scale: np.ndarray) -> None:
 
     As NNCF's INT8_SYM: a row's step has the sign that takes its greatest weight to -128, so that no step is wasted.
     """
-    weights = weights_of(before, scale)
+    weights, lowest = weights_of(before, scale), lowest_of(layer)
     rows = weights.reshape(len(weights), -1)
     greatest = rows[np.arange(len(rows)), np.abs(rows).argmax(1)]
-    step = along(np.where(greatest == 0, 1.0, -greatest / LOWEST), 0, weights.ndim)
+    step = along(np.where(greatest == 0, 1.0, -greatest / lowest), 0, weights.ndim)
     integers, factor = _decompressed(layer.input_value(1).get_node())
     step = step.astype(factor.data.dtype)
-    _replace(integers, nearest(weights / step.astype(np.float32)).astype(np.int8))
+    _replace(integers, nearest(weights / step.astype(np.float32), lowest).astype(np.int8))
     _replace(factor, step)
 
 

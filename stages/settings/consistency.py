@@ -142,6 +142,11 @@ def _check_quantization(quantization: dict[str, Any]) -> None:
             "quantization.weights must be int8_sym where weights are scaled or rounded anew, got int8_asym: or set "
             "quantization.search=null and quantization.rounding=nearest"
         )
+    if weights == "int8_asym" and scheme == "weights_first" and quantization["overflow_fix"] != "never":
+        raise ValueError(
+            "quantization.weights must be int8_sym where they may have to do with 7 bits, got int8_asym: or set "
+            "quantization.overflow_fix=never, for processors with VNNI or AMX"
+        )
     if not quantization["group_size"]:
         raise ValueError("quantization.group_size must be -1 (a whole channel) or at least 1, got 0")
     for field in ("group_size", "ratio"):

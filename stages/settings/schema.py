@@ -43,10 +43,19 @@ EFFECTS = {  # what has an effect in each scheme; anything else must be at rest
         "ranges",
         "search",
         "rounding",
+        "overflow_fix",
     ),
     "weights_only": ("weights", "group_size", "ratio", "ignored_patterns", "ignored_types"),
-    "hybrid": ("samples", "weights", "ignored_patterns", "ignored_types", "ranges"),
-    "notebook": ("samples", "ignored_patterns", "ignored_types", "ranges", "smooth_quant", "bias_correction"),
+    "hybrid": ("samples", "weights", "ignored_patterns", "ignored_types", "ranges", "overflow_fix"),
+    "notebook": (
+        "samples",
+        "ignored_patterns",
+        "ignored_types",
+        "ranges",
+        "overflow_fix",
+        "smooth_quant",
+        "bias_correction",
+    ),
     "none": (),
 }
 NEEDS_SAMPLES = tuple(scheme for scheme, effects in EFFECTS.items() if "samples" in effects)  # quantize activations
@@ -61,6 +70,7 @@ AT_REST = {
     "ranges": None,
     "search": None,
     "rounding": "nearest",
+    "overflow_fix": "never",
     "smooth_quant": False,
     "bias_correction": False,
 }
@@ -242,6 +252,7 @@ class Quantization(Part):
     ranges: Literal["minmax", "mean_minmax", "median_minmax"] | None
     search: Search | None
     rounding: Literal["nearest", "gptq"]
+    overflow_fix: Literal["auto", "always", "never"]
     smooth_quant: bool
     bias_correction: bool
 

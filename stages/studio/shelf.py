@@ -33,6 +33,7 @@ class Item:
     random_weights: bool
     gb: float  # on the disk
     digest: str  # of its manifest
+    facts: dict[str, Any]  # of its manifest
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -74,6 +75,7 @@ def item(folder: Path) -> Item:
         random_weights=bool(facts.get("random_weights")),
         gb=sum(file["size"] for file in described["files"].values()) / 1e9,
         digest=manifest.digest(folder),
+        facts=facts,
     )
 
 

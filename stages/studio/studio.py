@@ -20,7 +20,7 @@ from stages.checkpoints import defaults, samplers
 from stages.generation import drawing, pipelines
 from stages.generation.residency import Room
 from stages.ir import anatomy
-from stages.machine import description, memory, sizes
+from stages.machine import description, memory, overflow, sizes
 from stages.machine.costs import costs
 from stages.studio import cutting, shelf, uploads
 from stages.studio.preview import Previews
@@ -188,9 +188,9 @@ class _Work:
         self._tell(LOAD)
         with self._timed("load"):
             pipeline = self.studio.pipeline(item, self.request, task)
-        for said in cutting.said(pipeline, self.request):
-            if said not in self.said:
-                self.said.append(said)
+        wrong = overflow.said(item.facts, self.studio.device.name)
+        sentences = [*cutting.said(pipeline, self.request), *([f"{item.name}: {wrong}"] if wrong else [])]
+        self.said += [said for said in sentences if said not in self.said]
         self._tell(TEXT)
         with self._timed("text_encoders", item):
             encoded = drawing.encode_ahead(pipeline, [self.request.prompt], sampler)[0]

@@ -95,7 +95,7 @@ def test_two_inputs_that_are_the_same_share_their_errors() -> None:
 
 
 def test_what_would_not_be_better_stays_at_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounding, "compensated", lambda wanted, moment: np.zeros_like(wanted))
+    monkeypatch.setattr(rounding, "compensated", lambda wanted, *_: np.zeros_like(wanted))
     wanted = RANDOM.uniform(-127, 127, (3, 5)).astype(np.float32)
     found = rounding.solve(wanted, np.ones((3, 1), np.float32), [np.eye(5)])
     np.testing.assert_array_equal(found, np.round(wanted))
@@ -134,3 +134,10 @@ def test_layers_that_take_the_same_values_are_never_parted(monkeypatch: pytest.M
     nodes = {name: ops.matmul(source, stored, False, True, name=name) for name, source in
              (("q", x), ("first", other), ("k", x))}  # fmt: skip
     assert rounding.grouped(list(nodes), nodes) == [["q", "k"], ["first"]]
+
+
+def test_weights_in_seven_bits_stay_in_them_when_they_are_rounded_for_what_comes_out() -> None:
+    wanted = np.random.default_rng(0).uniform(-70, 70, (8, 24)).astype(np.float32)
+    moment = np.full((24, 24), 0.9) + 0.1 * np.eye(24)
+    found = rounding.solve(wanted, np.ones((8, 1), np.float32), [moment], units.HALF)
+    assert (found.min(), found.max()) == (-64, 63)

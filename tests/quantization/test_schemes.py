@@ -23,10 +23,8 @@ def settings(scheme: str, **changes) -> Quantization:
         "ranges": None,
         "search": None,
     }
-    return part(
-        Quantization,
-        **fields | ignored | {"rounding": "nearest", "smooth_quant": False, "bias_correction": False} | changes,
-    )
+    plain = {"rounding": "nearest", "overflow_fix": "auto", "smooth_quant": False, "bias_correction": False}
+    return part(Quantization, **fields | ignored | plain | changes)
 
 
 def float_ir(folder: Path) -> Path:
@@ -105,6 +103,25 @@ def test_weights_first_stays_near_the_float_result_and_leaves_conv_in_float(sour
     noise_db = 10 * np.log10((reference**2).sum() / ((reference - result) ** 2).sum())
     assert noise_db > 25
     assert anatomy.count_operations(runtime.read(target))["fp16_constants"] > 0
+
+
+@pytest.mark.parametrize("scheme", ["weights_first", "notebook"])
+def test_products_fit_sixteen_bits_where_that_is_asked_for(source: Path, tmp_path: Path, scheme: str) -> None:
+    """Two of an activation to 255 and a weight: what processors without VNNI sum before they have more room."""
+    given, largest = samples()[0]["image"], {}
+    for fix in ("never", "always"):
+        target = tmp_path / fix / "m.xml"
+        quantize(source, target, settings(scheme, overflow_fix=fix), samples())
+        model = runtime.read(target)
+        weights = [one.data for one in model.get_ops() if one.get_element_type().get_type_name() == "i8"
+                   and one.get_type_name() == "Constant"]  # fmt: skip
+        largest[fix] = max(int(np.abs(one.astype(int)).max()) for one in weights)
+        exact = {"INFERENCE_PRECISION_HINT": "f32", "LP_TRANSFORMS_MODE": "NO"}  # as the graph says, in floats
+        compiled = [ov.Core().compile_model(one, "CPU", exact) for one in (source, target)]
+        reference, result = (np.array(one([given], share_inputs=False)[0]) for one in compiled)
+        assert 10 * np.log10((reference**2).sum() / ((reference - result) ** 2).sum()) > 25
+    assert largest["never"] > 120
+    assert 2 * 255 * largest["always"] <= 2**15 - 1
 
 
 def test_what_is_quantized_already_is_refused(source: Path, tmp_path: Path) -> None:
