@@ -16,12 +16,19 @@ from pathlib import Path
 @contextmanager
 def whole(target: Path) -> Iterator[Path]:
     """A temporary folder beside `target` that takes its place when the block succeeds and disappears when it fails."""
+    with passing(target) as folder:
+        yield folder
+        _replace(target, folder)
+
+
+@contextmanager
+def passing(target: Path) -> Iterator[Path]:
+    """A folder beside `target` that goes with the block; what killed processes left of such is swept."""
     target.parent.mkdir(parents=True, exist_ok=True)
     sweep(target)
     folder, lock = _locked_folder(target)
     try:
         yield folder
-        _replace(target, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)

@@ -68,7 +68,7 @@ def page(
         environment()
         .get_template("page.html")
         .render(
-            style=(TEMPLATES / "page.css").read_text(encoding="utf-8"),
+            style=style(),
             script=script(),
             headline=first.sentence(found, at_true_size),
             lead=first.lead(found, at_true_size, machine),
@@ -113,6 +113,11 @@ def page(
             miniature=any(result.family == "mini" for result in found),
         )
     )
+
+
+def style() -> str:
+    """The sheet of two pictures one over the other, which other pages use too, and the page's own."""
+    return "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("compare.css", "page.css"))
 
 
 def environment() -> Any:

@@ -29,7 +29,7 @@ def html(figures: dict[str, Any], machine: dict[str, Any], shown: Grid, drawn: s
         page.environment()
         .get_template("schemes.html")
         .render(
-            style=(page.TEMPLATES / "page.css").read_text(encoding="utf-8"),
+            style=page.style(),
             figures=figures,
             machine=machine,
             warnings=warnings(figures),
