@@ -57,6 +57,9 @@ $(VENV)/peers: $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet --no-build-isolation --no-warn-conflicts --editable '.[dev,peers]'
 	@touch $@
 
+app: install  ## a page in the browser to draw with the models at hand; APP='--port 8000 --memory 8'
+	@python -m stages.app $(APP)
+
 params: install  ## compose params.yaml out of conf/
 	python -m stages.settings
 
@@ -75,4 +78,4 @@ lint: install  ## check style
 clean:  ## remove the virtual environment and what the pipeline made
 	rm -rf $(VENV) artifacts/checkpoints artifacts/ir artifacts/calibration artifacts/scorer artifacts/benchmark artifacts/true-size artifacts/peers artifacts/staged .dvc/cache .dvc/tmp
 
-.PHONY: help install lock repro readme true-size peers params plan experiments test lint clean
+.PHONY: help install lock repro readme true-size peers app params plan experiments test lint clean

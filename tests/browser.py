@@ -117,6 +117,11 @@ class Tab:
           select.dispatchEvent(new Event('change', {{bubbles: true}}));
         }})()""")
 
+    async def upload(self, what: str, path: Path) -> None:
+        """As somebody chooses a file, or drops it."""
+        node = (await self.call("Runtime.evaluate", expression=f"document.querySelector({json.dumps(what)})"))["result"]
+        await self.call("DOM.setFileInputFiles", files=[str(path)], objectId=node["objectId"])
+
     async def picture(self) -> bytes:
         import base64
 

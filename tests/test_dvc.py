@@ -19,8 +19,8 @@ PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = list(PIPELINE["stages"])
 # From the top of the house down: a room may import those behind it, and stages import all of them.
 ROOMS = [
-    "studio", "peers", "publishing", "report", "measurement", "quantization", "calibration", "generation", "machine",
-    "ir", "cards", "checkpoints", "prompts", "settings", "files",
+    "app", "studio", "peers", "publishing", "report", "measurement", "quantization", "calibration", "generation",
+    "machine", "ir", "cards", "checkpoints", "prompts", "settings", "files",
 ]  # fmt: skip
 # Params track what settings let through; what forecasts decide depends on the machine anyway, and is recorded.
 NOT_TRACKED = {"settings", "machine"}

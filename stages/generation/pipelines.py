@@ -109,10 +109,10 @@ def _require_parts(ir: Path) -> None:
 def _class(task: str) -> Any:
     if task not in CLASSES:
         raise ValueError(f"task must be one of {sorted(CLASSES)}, got {task!r}")
-    return getattr(_optimum(), CLASSES[task])
+    return getattr(library(), CLASSES[task])
 
 
-def _optimum() -> Any:
+def library() -> Any:
     """optimum-intel, which takes seconds to import, without its chatter."""
     for library in ("DIFFUSERS", "TRANSFORMERS"):  # read at import, where the first lines are said
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
