@@ -69,8 +69,8 @@ plan: install  ## what the six models will need on this machine
 experiments: install  ## figures of all experiments (dvc exp run -n NAME), a line each
 	@python -m stages.experiments
 
-test: install  ## run the tests
-	python -m pytest
+test: install  ## run the tests, files side by side on up to four cores
+	python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 lint: install  ## check style
 	ruff check . && ruff format --check .
