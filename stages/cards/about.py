@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.cards import licences
-from stages.checkpoints import components, defaults
+from stages.checkpoints import components, defaults, samplers
 from stages.checkpoints.defaults import Defaults
 from stages.files import layout
 
@@ -20,18 +20,20 @@ GENAI = (  # scheduler classes that openvino.genai 2026.4 has
     "EulerAncestralDiscreteScheduler",
     "EulerDiscreteScheduler",
     "LCMScheduler",
-    "LMSDiscreteScheduler",
     "PNDMScheduler",
 )
+NOT_GENAI = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas")  # options that it refuses
 
 
 @dataclass(frozen=True)
 class About:
-    """`said`: stage, settings, facts and tools of the manifest. `sizes`: bytes of a part's weights, by its folder."""
+    """`said`: stage, settings, facts and tools of the manifest. `sizes`: bytes of a part's weights, by its folder.
+    `options`: the scheduler's configuration."""
 
     said: dict[str, Any]
     role: str
     scheduler: str
+    options: dict[str, Any]
     vae: str
     defaults: Defaults
     sizes: dict[str, int]
@@ -75,8 +77,9 @@ class About:
 
     @property
     def in_genai(self) -> bool:
-        """openvino.genai loads no refiner, no tiny VAE, and no scheduler but its own."""
-        return self.role == "base" and self.vae == "AutoencoderKL" and self.scheduler in GENAI
+        """openvino.genai loads no refiner, no tiny VAE, and no scheduler but its own, each as it has it."""
+        known = self.scheduler in GENAI and not any(self.options.get(name) for name in NOT_GENAI)
+        return self.role == "base" and self.vae == "AutoencoderKL" and known
 
 
 def of(folder: Path, said: dict[str, Any]) -> About:
@@ -86,6 +89,7 @@ def of(folder: Path, said: dict[str, Any]) -> About:
         said=said,
         role=components.role(index),
         scheduler=index["scheduler"][1],
+        options=components.read_json(folder / samplers.FILE),
         vae=index["vae"][1],
         defaults=defaults.read(folder) if (folder / defaults.FILE).is_file() else {},
         sizes=_sizes(folder),

@@ -53,6 +53,19 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("options", [{"use_karras_sigmas": True}, {"use_beta_sigmas": True}])
+def test_genai_is_not_named_where_it_refuses_the_sampler(options: dict) -> None:
+    for shown in (replace(told(), options=options), replace(told(), scheduler="UniPCMultistepScheduler")):
+        assert told().in_genai and not shown.in_genai
+        assert "openvino_genai" not in card.text(shown)
+
+
+@pytest.mark.parametrize(("bits", "words"), [(8, "for processors with VNNI or AMX"), (7, "have 7 bits"), (None, "")])
+def test_a_card_says_which_processors_int8_is_for(bits: int | None, words: str) -> None:
+    text = card.text(told(stage="quantize", weight_bits=bits, **INT8))
+    assert words in text and ("VNNI" in text) is (bits is not None)
+
+
 def parsed(text: str) -> tuple[dict, str]:
     _, front, body = text.split("---\n", 2)
     return yaml.safe_load(front), body
