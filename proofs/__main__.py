@@ -181,6 +181,15 @@ def repeat(found: dict[str, Any]) -> Rows:
     return rows
 
 
+def app(found: dict[str, Any]) -> Rows:
+    rows = [["", "page", "first picture", "CPU until then", "memory after 10", "after 100", ""]]
+    for model, entry in found.items():
+        held = [f"{held_mb:.0f} MB" for held_mb in (entry["held_mb"][9], entry["held_mb"][-1])]
+        times = [f"{entry[name]:.1f} s" for name in ("page_s", "first_picture_s", "first_picture_cpu_s")]
+        rows.append([f"{model} {entry['precision']}", *times, *held, f"{entry['growth_percent']:+.1f} %"])
+    return rows
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Rows]]] = {
     "convert": ("convert", convert),
     "limits": ("limits", limits),
@@ -195,6 +204,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Rows]]] = {
     "repeat": ("repeat", repeat),
     "speed": ("speed", speed),
     "speed at true size": ("speed", speed_true_size),
+    "app": ("app", app),
 }
 
 

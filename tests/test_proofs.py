@@ -45,11 +45,15 @@ def test_tables_are_put_between_their_marks(tmp_path: Path, monkeypatch: pytest.
     fast = row | {"name": "fast", "precision": "int8", "unet_rows": 4.0, "picture_s": {"median": 0.1, "n": 3}}
     entries = {"synthetic-sdxl": True, "synthetic-vegart": True, "mini-vega": False}
     speeds = {name: {"random_weights": random, "rows": [row, fast]} for name, random in entries.items()}
+    held = {"precision": "int8", "held_mb": [800.0] * 99 + [816.0], "growth_percent": 2.0}
+    held |= {"page_s": 3.5, "first_picture_s": 12.0, "first_picture_cpu_s": 14.0}
+    (tmp_path / "app.json").write_text(json.dumps({"mini-vega": held}))
     (tmp_path / "speed.json").write_text(json.dumps(speeds))
     page.main()
     text = (tmp_path / "page.md").read_text()
     assert "| mini-vega | default | 14 | 1,000 | 112 | 38.1 dB | 33.9 |" in text and "|  | `a=1` | 14 |" in text
     assert "| mini-vega | 5 + 1 | 1 | **41 of 42** | 21 of 22 | ±3.1 % | 5 of 14 |" in text
+    assert "| mini-vega int8 | 3.5 s | 12.0 s | 14.0 s | 800 MB | 816 MB | +2.0 % |" in text
     assert "| ratio | 0.40 | 0.20 |  |" in text
     assert (
         "| sdxl | 3.00 | 2.00 s | 8.00 s | **4.00×** | 2.00 s | 8.00 s | **4.00×** | 8.00 s | **4.00×** | 1500 | 0.50 |"

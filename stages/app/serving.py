@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import inspect
 import ipaddress
 import os
 from collections.abc import Callable, Iterator
@@ -76,6 +77,8 @@ def served(studio: Studio, root: Path, host: str = LOOPBACK, port: int | None = 
 
 
 def _served(studio: Studio, root: Path, folder: Path, host: str, port: int | None, secret: str | None) -> Iterator[str]:
+    with _no_stubs():
+        import gradio  # noqa: F401
     from starlette.middleware import Middleware
 
     from stages.app import looks
@@ -122,6 +125,26 @@ def _fetch_nothing() -> None:
         raise ValueError("no address is fetched for anybody: upload the file")
 
     processing_utils.async_ssrf_protected_get = refused
+
+
+@contextmanager
+def _no_stubs() -> Iterator[None]:
+    """While Gradio is imported: it writes stubs for editors beside each component anew, which takes half of that time.
+
+    It leaves out components whose source cannot be found.
+    """
+    find = inspect.getfile
+
+    def found(thing: Any) -> str:
+        if isinstance(thing, type) and thing.__module__.startswith("gradio."):
+            raise OSError("left out")
+        return find(thing)
+
+    inspect.getfile = found
+    try:
+        yield
+    finally:
+        inspect.getfile = find
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def item(model: str, precision: str, role: str = "base") -> Item:
     if role == "refiner":
         own = {"image-to-image": HOW | {"strength": 0.3}, "two-stage": HOW | {"base": "b", "high_noise_fraction": 0.8}}
     about = {"folder": Path(model, precision), "role": role, "base": "b" if role == "refiner" else None}
-    about |= {"scheduler": "DDIMScheduler", "licence": None, "random_weights": False, "gb": 1.0}
+    about |= {"scheduler": "DDIMScheduler", "licence": None, "random_weights": False, "gb": 1.0, "facts": {}}
     return Item(model, precision, defaults=own, digest=f"{model} {precision}", **about)
 
 
