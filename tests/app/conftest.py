@@ -57,7 +57,9 @@ class Visit:
         await self.until(f"document.querySelector('#{field} input').value === {wanted}")
 
     async def task(self, name: str) -> None:
-        await self.tab.evaluate(f"document.querySelector('#task input[value={name}]').click()")
+        await self.click(f"#task input[value={name}]")
+        starts = json.dumps(name == "image-to-image")
+        await self.until(f"!!document.querySelector('#strength input') === {starts}")  # the model's values are there
 
     async def check(self, field: str, on: bool) -> None:
         await self.tab.evaluate(f"""(() => {{
