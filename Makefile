@@ -70,7 +70,7 @@ experiments: install  ## figures of all experiments (dvc exp run -n NAME), a lin
 	@python -m stages.experiments
 
 test: install  ## run the tests, files side by side on up to four cores
-	python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+	python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: install  ## check style
 	ruff check . && ruff format --check .

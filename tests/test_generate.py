@@ -77,7 +77,7 @@ def test_prompts_of_a_file_with_several_seeds_make_a_folder_and_a_grid(tmp_path:
 
 def test_a_refiner_draws_in_two_stages_with_its_base_and_from_a_picture(tmp_path: Path) -> None:
     studio = command.new_studio()
-    two = command.generate("refiner", "a red cat", studio, steps=5)
+    two = command.generate("refiner", "a red cat", studio, steps=5, precision="fp16")
     assert set(two.ir) == {"base", "refiner"} and two.request.high_noise_fraction == 0.8
     how = sampler(steps=5)
     base = pipelines.load(tiny_ir("base"), "text-to-image", how, CPU)
@@ -86,7 +86,8 @@ def test_a_refiner_draws_in_two_stages_with_its_base_and_from_a_picture(tmp_path
     ours = drawing.generate(refiner, "a red cat", how, 10_000, image=half, denoising_start=0.8)
     assert two.picture.tobytes() == ours.tobytes()
     start = Image.new("RGB", (90, 40), "red")
-    again = command.generate("refiner", "a cat", studio, task="image-to-image", image=start, steps=4, strength=0.5)
+    how = {"task": "image-to-image", "image": start, "steps": 4, "strength": 0.5}
+    again = command.generate("refiner", "a cat", studio, **how)
     assert again.picture.size == (SIZE_PX, SIZE_PX)
     assert again.start.size == (SIZE_PX, SIZE_PX) and len(metadata.of(again)["start_sha256"]) == 64
 

@@ -112,7 +112,8 @@ def test_the_download_says_that_weights_are_random(small: Path) -> None:
     none = dict.fromkeys(("repo", "revision", "variant", "file", "tokenizers", "unet", "vae"))
     vars(source).update(kind="synthetic", architecture="small", adapters=[], **none)
     made = download.download("synthetic-small", source, "Apache-2.0", small)
-    assert made["facts"] == {"licence": "Apache-2.0", "random_weights": True}
+    sources = [{"kind": "synthetic", "name": "small", "part": "pipeline"}]
+    assert made["facts"] == {"licence": "Apache-2.0", "random_weights": True, "sources": sources}
     assert json.loads((small / "artifacts/checkpoints/synthetic-small/model_index.json").read_text())
 
 
