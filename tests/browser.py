@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -15,6 +16,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 MISSING = "no chromium here: apt-get install chromium"
 FLAGS = (
@@ -23,6 +26,9 @@ FLAGS = (
     "--remote-debugging-port=0",
 )  # fmt: skip
 START_S, ANSWER_S = 60, 60
+AXE = """axe.run(document, {resultTypes: ['violations']}).then(found => found.violations
+  .filter(one => ['serious', 'critical'].includes(one.impact))
+  .map(one => `${one.id}: ${one.nodes.map(node => node.html.slice(0, 120))}`))"""
 KEYS = {"ArrowRight": 39, "ArrowLeft": 37, "Home": 36, "End": 35, "Enter": 13, " ": 32, "Tab": 9}
 
 
@@ -162,3 +168,11 @@ async def tab(
             await found.call("Emulation.setScriptExecutionDisabled", value=not scripts)
             yield found
             await found.call("Page.close")
+
+
+def axe() -> str:
+    """axe-core's script, for a page that is asked AXE then; skips the test where it is not installed."""
+    spec = importlib.util.find_spec("axe_playwright_python")
+    if spec is None:
+        pytest.skip("axe-core is not installed: make install")
+    return Path(spec.submodule_search_locations[0], "axe.min.js").read_text(encoding="utf-8")

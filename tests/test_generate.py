@@ -14,6 +14,7 @@ from stages import generate as command
 from stages.generation import drawing, pipelines
 from stages.settings import composing
 from stages.studio import metadata
+from stages.studio import request as requests
 from tests.tiny import SIZE_PX
 from tests.tiny_ir import CPU, sampler, tiny_int8, tiny_ir
 
@@ -55,7 +56,7 @@ def test_a_picture_draws_itself_again_from_what_it_says(tmp_path: Path) -> None:
     first = command.generate("base", "a red cat", studio, seed=5, steps=2, width=48, negative_prompt="blue")
     metadata.write(first, tmp_path / "one.png")
     said = metadata.read(tmp_path / "one.png")
-    given = metadata.request_fields(said)
+    given = {name: said[name] for name in requests.GIVEN if name in said}
     again = command.generate(said["model"], given.pop("prompt"), studio, precision=said["precision"], **given)
     assert again.request == first.request
     assert again.picture.tobytes() == first.picture.tobytes() and first.picture.size == (48, SIZE_PX)

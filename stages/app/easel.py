@@ -6,12 +6,12 @@ the report's line between them: Gradio's own slider knows mouse and touch, but n
 
 from __future__ import annotations
 
-import base64
 import functools
-import io
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+
+from stages.report import pictures, templates
 
 if TYPE_CHECKING:
     from stages.app.gallery import Kept
@@ -38,7 +38,7 @@ def going(request: Request, progress: Progress, place: str = "") -> str:
     """A picture on its way; `place` says which of two it is."""
     known = {"model": request.model, "precision": request.precision}
     doing = DOING.get(progress.part, "step {step} of {steps}").format(step=progress.step, steps=progress.steps, **known)
-    preview = _data_uri(progress.preview) if progress.preview else None
+    preview = pictures.data_uri(progress.preview, max(progress.preview.size)) if progress.preview else None
     words = {"doing": f"{place}{doing}", "preview": preview}
     return _template().render(shown=[], request=request, progress=progress, **words)
 
@@ -49,12 +49,7 @@ def finished(shown: list[Kept]) -> str:
 
 @functools.cache
 def _template() -> Any:
-    import jinja2
-
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
+    made = templates.environment(*TEMPLATES)
     made.filters |= {
         "address": address,
         "embedded": lambda kept: SimpleNamespace(uri=address(kept), width=kept.size[0], height=kept.size[1]),
@@ -75,10 +70,3 @@ def _link(kept: Kept) -> str:
     from stages.studio import metadata
 
     return metadata.link(kept.request)
-
-
-def _data_uri(picture: Any) -> str:
-    """A preview lives for half a second: no file is made of it."""
-    stream = io.BytesIO()
-    picture.convert("RGB").save(stream, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -30,7 +30,6 @@ class Licence:
     title: str
     hub: str
     redistribution: str
-    commercial: bool | None
     asks: str
     notice: str | None
     url: str | None
@@ -97,7 +96,7 @@ def _licence(name: str) -> Licence:
     facts = known().get(name.lower())
     if facts is None:
         asks = "It is not known here: read it where the weights come from before you use them or hand them on."
-        return Licence(name, name, "other", "unknown", None, asks, None, None, None)
+        return Licence(name, name, "other", "unknown", asks, None, None, None)
     file = TEXTS / f"{name.lower()}.txt"
     facts = {key: value for key, value in facts.items() if key != "text"}
     return Licence(name, **facts, file=file if file.is_file() else None)

@@ -8,8 +8,9 @@ lock file of their own is left alone. Consumes a repository's root; produces not
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
+
+from stages.files import git
 
 LOCK = "dvc.lock"
 COPY = Path(".dvc/tmp/pocketxl") / LOCK
@@ -18,7 +19,7 @@ COPY = Path(".dvc/tmp/pocketxl") / LOCK
 def overlook_lock(root: Path) -> None:
     """Let `git status`, `git pull` and `git commit -a` pass over dvc.lock, where git holds the stub."""
     if _is_ours(root):
-        _git(root, "update-index", "--skip-worktree", LOCK)
+        git.answer("update-index", "--skip-worktree", LOCK, root=root)
 
 
 def save_lock(root: Path) -> None:
@@ -52,18 +53,9 @@ def is_stub(lock: Path) -> bool:
 
 
 def _is_ours(root: Path) -> bool:
-    committed = _git(root, "show", f"HEAD:{LOCK}")
+    committed = git.answer("show", f"HEAD:{LOCK}", root=root)
     return committed is not None and _holds_none(committed)
 
 
 def _holds_none(text: str) -> bool:
     return not any(line.startswith("stages:") for line in text.splitlines())
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    """What git prints; None where it is absent, or this is no repository of its own."""
-    try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
-    except FileNotFoundError:
-        return None
-    return done.stdout if done.returncode == 0 else None

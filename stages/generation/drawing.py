@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from stages.settings.schema import Sampler
 
+SECOND_SEED = 10_000  # a refiner's, apart from its base's: the same noise twice would be no noise at all
 Encoded = dict[str, Any]  # embeddings of one prompt, as the pipelines take them
 
 

@@ -6,9 +6,10 @@ Consumes the clock and git, where the working directory is a checkout; produces 
 from __future__ import annotations
 
 import datetime
-import subprocess
 from typing import Any
 from urllib.parse import urlsplit
+
+from stages.files import git
 
 
 def measured() -> dict[str, Any]:
@@ -16,11 +17,11 @@ def measured() -> dict[str, Any]:
 
     A commit whose tracked files were changed since says so. The day is UTC's.
     """
-    commit = _git("rev-parse", "--short=7", "HEAD")
-    if commit and _git("status", "--porcelain", "--untracked-files=no"):
+    commit = _asked("rev-parse", "--short=7", "HEAD")
+    if commit and _asked("status", "--porcelain", "--untracked-files=no"):
         commit += " with changes"
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return {"date": today, "commit": commit, "project": page(_git("remote", "get-url", "origin") or "")}
+    return {"date": today, "commit": commit, "project": page(_asked("remote", "get-url", "origin") or "")}
 
 
 def page(remote: str) -> str | None:
@@ -32,9 +33,5 @@ def page(remote: str) -> str | None:
     return f"https://{parts.hostname}{port}{parts.path.removesuffix('.git')}"
 
 
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
+def _asked(*arguments: str) -> str | None:
+    return (git.answer(*arguments, limit_s=30) or "").strip() or None

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 TASKS = ("text-to-image", "image-to-image", "two-stage", "two-stage-sdedit")
 Clock = Callable[[], float]  # seconds
-SECOND_SEED = 10_000  # apart from the first stage's: the same noise twice would be no noise at all
 FACTS = ("steps", "seconds", "unet_calls", "joules")  # of a run, kept beside its arrays
 OTHER_SEED = 20_000  # what control pictures are drawn with, apart from both
 
@@ -80,7 +79,7 @@ def jobs(
         "two-stage": {"denoising_start": sampler.high_noise_fraction},
         "two-stage-sdedit": {"strength": settings.sdedit_strength},
     }[task]
-    first = settings.seed + further + (0 if starts is None else SECOND_SEED)
+    first = settings.seed + further + (0 if starts is None else drawing.SECOND_SEED)
     return [
         Job(task, prompt, first + n, starts[n] if starts is not None else None, how) for n, prompt in enumerate(prompts)
     ]

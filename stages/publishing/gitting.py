@@ -8,20 +8,22 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from stages.files.git import answer
+
 ROOT = Path(".")
 BUSY = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
 
 
 def reasons() -> list[str]:
     """What keeps a commit from being made here."""
-    if git("rev-parse", "--show-prefix", fails=True) != "":
+    if (answer("rev-parse", "--show-prefix") or "-").strip():
         return ["this is not the root of a git repository: DVC's registry lives in git; run it there"]
-    if git("rev-parse", "--verify", "--quiet", "HEAD", fails=True) is None:
+    if answer("rev-parse", "--verify", "--quiet", "HEAD") is None:
         return ["this git repository has no commit yet: make one first"]
     said = []
-    if any(git("var", f"GIT_{who}_IDENT", fails=True) is None for who in ("AUTHOR", "COMMITTER")):
+    if any(answer("var", f"GIT_{who}_IDENT") is None for who in ("AUTHOR", "COMMITTER")):
         said += ["git does not know who you are: git config user.name and user.email"]
-    if busy := [name for name in BUSY if Path(git("rev-parse", "--git-path", name) or "").exists()]:
+    if busy := [name for name in BUSY if Path(git("rev-parse", "--git-path", name)).exists()]:
         said += [f"git is in the middle of something ({busy[0]}): finish it, or call it off"]
     return said
 
@@ -32,25 +34,21 @@ def commit_alone(paths: list[Path], message: str) -> str:
     git("add", "--", *names)
     if git("status", "--porcelain", "--", *names):
         git("commit", "--quiet", "--only", "--message", message, "--", *names)
-    return git("rev-parse", "HEAD") or ""
+    return git("rev-parse", "HEAD")
 
 
 def is_as_at(revision: str, paths: list[Path]) -> bool:
     """Whether these files are what they were at a commit, in the working tree."""
-    return git("diff", "--quiet", revision, "--", *map(str, paths), fails=True) is not None
+    return answer("diff", "--quiet", revision, "--", *map(str, paths)) is not None
 
 
-def git(*arguments: str, fails: bool = False) -> str | None:
-    """What git prints. `fails`: None where it fails, instead of an error."""
+def git(*arguments: str) -> str:
+    """What git prints; ValueError with its last line where it fails."""
     try:
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
     except FileNotFoundError:
-        if fails:
-            return None
         raise ValueError("git is not installed: DVC's registry lives in it") from None
     if done.returncode == 0:
         return done.stdout.strip()
-    if fails:
-        return None
     said = (done.stderr or done.stdout).strip().splitlines()
     raise ValueError(f"git {arguments[0]} failed: {said[-1] if said else done.returncode}")

@@ -9,7 +9,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+from stages.publishing import shown
 
 NAME_ONE = "dvc remote add -d store /mnt/somewhere (or s3://..., ssh://...)"
 
@@ -51,7 +52,7 @@ def push(target: Path, remote: str | None) -> None:
                 return
             (out,) = repo.find_outs_by_path(str(target.absolute()))
             objects = [(found, target.joinpath(*key).stat().st_size) for key, _, found in out.get_obj()]
-            with _bar(sum(size for _, size in objects)) as bar:
+            with shown.bar(sum(size for _, size in objects)) as bar:
                 for found, size in [*objects, (out.hash_info, 0)]:
                     if repo.cloud.push([found], remote=remote).failed:
                         raise ValueError(f"{target} was not pushed to the remote {where.name}: {again}")
@@ -59,12 +60,6 @@ def push(target: Path, remote: str | None) -> None:
     except (DvcException, OSError) as error:
         said = str(error).strip().split("\n")[0] or type(error).__name__
         raise ValueError(f"{target} was not pushed to the remote {remote_name(remote)}: {said}; {again}") from error
-
-
-def _bar(total: int) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(total=total, desc="publish", unit="B", unit_scale=True, disable=None, leave=False)
 
 
 @contextmanager

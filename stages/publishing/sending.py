@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from stages.publishing import shown
+
 BIG = 10_000_000  # bytes; smaller files are sent several at once
 
 
@@ -38,7 +40,7 @@ def send(api: Any, repository: str, folder: Path, gone: list[str], parent: str, 
 
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     sizes = {name: (folder / name).stat().st_size for name in names}
-    with quiet(), _bar(sum(sizes.values())) as bar, ExitStack() as opened:
+    with quiet(), shown.bar(sum(sizes.values())) as bar, ExitStack() as opened:
         additions = {name: _addition(folder / name, name, opened) for name in names}
         for batch in _batches(sizes):
             _send_large(api, repository, [additions[name] for name in batch], sum(sizes[name] for name in batch), bar)
@@ -69,12 +71,6 @@ def _addition(path: Path, name: str, opened: ExitStack) -> Any:
     if find_spec("hf_xet") and not constants.HF_HUB_DISABLE_XET:  # Xet reads files itself, and tells no progress
         return CommitOperationAdd(name, path)
     return CommitOperationAdd(name, opened.enter_context(Watched(path)))
-
-
-def _bar(total: int) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(total=total, desc="publish", unit="B", unit_scale=True, disable=None, leave=False)
 
 
 @contextmanager

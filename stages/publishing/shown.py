@@ -1,4 +1,5 @@
-"""What a dry run shows: files with their sizes, the card, where they would go, on which terms, and what is in the way.
+"""What a dry run shows: files with their sizes, the card, where they would go, on which terms, and what is in the way;
+and the bar of bytes that go.
 
 Consumes a staged folder, or an IR folder that may not be staged; produces text. Sends and writes nothing.
 """
@@ -6,6 +7,7 @@ Consumes a staged folder, or an IR folder that may not be staged; produces text.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from stages.cards import licences
 from stages.publishing.chosen import Chosen
@@ -45,6 +47,13 @@ def in_bytes(size: int) -> str:
         if size >= scale:
             return words.number(size / scale, f" {unit}")
     return f"{size} B"
+
+
+def bar(total: int) -> Any:
+    """Of bytes on their way, whichever that is."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc="publish", unit="B", unit_scale=True, disable=None, leave=False)
 
 
 def refused(chosen: object, reasons: list[str]) -> str:

@@ -27,6 +27,7 @@ from stages.report import (
     plots,
     results,
     summary,
+    templates,
     true_size,
     verdicts,
     viewer,
@@ -122,12 +123,7 @@ def style() -> str:
 
 def environment() -> Any:
     """Jinja2 with the templates beside this module, and what they ask of a picture."""
-    import jinja2
-
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
+    made = templates.environment(TEMPLATES)
     made.filters |= {
         "thumbnail": lambda picture: pictures.data_uri(picture, min(THUMBNAIL, max(picture.size))),
         "sides": lambda picture: pictures.scale(picture, THUMBNAIL).size,

@@ -6,19 +6,18 @@ that its dvc.lock names and DVC's cache holds, and reference figures. Changes no
 
 from __future__ import annotations
 
-import subprocess
 from typing import Any
 
-from stages.files import dvcstate
+from stages.files import dvcstate, git
 from stages.files.remedy import CACHE
 from stages.report import sides
 
 
 def commit(name: str) -> str | None:
     """Of a revision that git knows, else of the experiment that `dvc exp run -n NAME` kept; None where neither is."""
-    if found := git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"):
+    if found := git.answer("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"):
         return found.strip()
-    for line in (git("for-each-ref", "refs/exps", "--format=%(objectname) %(refname)") or "").splitlines():
+    for line in (git.answer("for-each-ref", "refs/exps", "--format=%(objectname) %(refname)") or "").splitlines():
         number, reference = line.split(" ", 1)
         if reference.endswith(f"/{name}"):
             return number
@@ -28,20 +27,20 @@ def commit(name: str) -> str | None:
 def dated(commit: str, *paths: str) -> str:
     """`97b8a67 of 2026-11-26`; of the last commit that changed these paths, where some are given."""
     form = ("log", "-1", "--format=%h of %cs", commit, "--")
-    return (git(*form, *paths) or git(*form) or commit[:7]).strip()
+    return (git.answer(*form, *paths) or git.answer(*form) or commit[:7]).strip()
 
 
 def files(commit: str) -> dict[str, str]:
     """An experiment's own figures come before the reference figures that its branch carries along."""
-    names = (git("ls-tree", "-r", "--name-only", "--full-tree", commit, "reports") or "").splitlines()
+    names = (git.answer("ls-tree", "-r", "--name-only", "--full-tree", commit, "reports") or "").splitlines()
     wanted = [name for name in names if sides.OWN.fullmatch(name) or name.endswith("/machine.json")]
     wanted += [name for name in names if sides.REFERENCE.fullmatch(name) and name not in wanted]
-    return cached(commit) | {name: git("show", f"{commit}:{name}") or "" for name in wanted}
+    return cached(commit) | {name: git.answer("show", f"{commit}:{name}") or "" for name in wanted}
 
 
 def cached(commit: str) -> dict[str, str]:
     """Benchmarks that dvc.lock names by their hashes and DVC's cache holds."""
-    lock = git("show", f"{commit}:{dvcstate.LOCK}") or ""
+    lock = git.answer("show", f"{commit}:{dvcstate.LOCK}") or ""
     found = {}
     for out in outputs(lock) if "reports/benchmark/" in lock else []:
         if sides.OWN.fullmatch(out["path"]) and (digest := out.get("md5")):
@@ -56,12 +55,3 @@ def outputs(lock: str) -> list[dict[str, Any]]:
 
     stages = (yaml.safe_load(lock) or {}).get("stages") or {}
     return [out for stage in stages.values() for out in stage.get("outs", [])]
-
-
-def git(*arguments: str) -> str | None:
-    """What git prints; None where it is absent, refuses, or this is no repository."""
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    return done.stdout if done.returncode == 0 else None

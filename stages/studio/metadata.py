@@ -17,12 +17,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from stages.files import manifest, placing
-from stages.studio import request as requests
 from stages.studio.request import Refused, Request
 from stages.studio.studio import Drawn
 
 KEY, LAYOUT = "pocketxl", 1
-LARGEST_BYTES = 64_000_000
 FIELDS = tuple(field.name for field in dataclasses.fields(Request) if field.name != "image")
 VERSIONS = ("openvino", "optimum-intel", "diffusers")
 
@@ -90,14 +88,4 @@ def link(request: Request) -> str:
 
 def from_link(query: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of a link, as text, to be checked by `request.make`; what is no field is left out: links get decorated."""
-    return {name: query[name] for name in FIELDS if name in query and name not in ("image",)}
-
-
-def unlike(found: dict[str, Any], ir: Mapping[str, str]) -> list[str]:
-    """Models whose IR is another one than the picture was drawn with; `ir`: digests at hand."""
-    return [model for model, digest in found["ir"].items() if ir.get(model) != digest]
-
-
-def request_fields(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What `request.make` takes of it."""
-    return {name: found[name] for name in requests.GIVEN if name in found}
+    return {name: query[name] for name in FIELDS if name in query}

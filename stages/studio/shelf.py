@@ -52,9 +52,11 @@ def find(root: Path = Path(".")) -> Shelf:
     """What lies in artifacts/ir, whole folders only: one that is being written, or is damaged, is left out."""
     shelf: Shelf = {}
     for path in sorted((root / layout.IR).glob(f"*/*/{manifest.NAME}"), key=_fp16_first):
-        if manifest.is_whole(path.parent) and (path.parent / defaults.FILE).is_file():
+        try:
             found = item(path.parent)
-            shelf.setdefault(found.model, {})[found.precision] = found
+        except (ValueError, FileNotFoundError):
+            continue
+        shelf.setdefault(found.model, {})[found.precision] = found
     return shelf
 
 

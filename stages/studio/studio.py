@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 LOAD, TEXT, STEP, DECODE = "load", "text", "step", "decode"
 PARTS = ("load", "text_encoders", "unet", "decode")
-SECOND_SEED = 10_000  # of a refiner's part: the noise of its base's again would be no noise at all
 
 
 class Stopped(Exception):
@@ -180,7 +179,7 @@ class _Work:
         self.steps = self.request.steps
         half = self._latents(base, defaults.TEXT_TO_IMAGE, self.request.seed, denoising_end=share)
         how = {"image": half, "denoising_start": share}
-        latents = self._latents(item, defaults.TWO_STAGE, self.request.seed + SECOND_SEED, **how)
+        latents = self._latents(item, defaults.TWO_STAGE, self.request.seed + drawing.SECOND_SEED, **how)
         return self._finished(item, latents, {base.model: base.digest, item.model: item.digest})
 
     def _latents(self, item: Item, task: str, seed: int, **how: Any) -> Any:

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import io
-import struct
 import urllib.parse
 import urllib.request
-import zlib
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from tests import browser
+from tests.odd_pictures import png_that_says
 
 pytest.importorskip("gradio")
 pytestmark = pytest.mark.skipif(browser.CHROMIUM is None, reason=browser.MISSING)
 
-AXE = """axe.run(document, {resultTypes: ['violations']}).then(found => found.violations
-  .filter(one => ['serious', 'critical'].includes(one.impact))
-  .map(one => `${one.id}: ${one.nodes.map(node => node.html.slice(0, 120))}`))"""
 AT = "parseFloat(getComputedStyle(document.querySelector('#compared')).getPropertyValue('--at'))"
 GOING = "document.querySelector('#easel progress')?.value > 2"
 LONG = {"steps": "1000", "width": "96", "height": "96"}  # half a minute, even of the tiny UNet
@@ -30,16 +25,6 @@ LONG = {"steps": "1000", "width": "96", "height": "96"}  # half a minute, even o
 def fetched(address: str) -> bytes:
     with urllib.request.urlopen(address) as answer:
         return answer.read()
-
-
-def huge_png(side: int) -> bytes:
-    """The head of a PNG of so many pixels, and nothing of them."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(9))) + chunk(b"IEND", b"")
 
 
 def cut_jpeg() -> bytes:
@@ -149,7 +134,7 @@ def test_wrong_values_are_told_at_their_fields_and_the_page_goes_on(visit):
 
 
 def test_a_file_that_is_no_picture_is_told_at_the_field_and_a_picture_is_drawn_from(visit, tmp_path):
-    files = {"a.txt": b"not a picture", "huge.png": huge_png(10_000), "cut.jpg": cut_jpeg()}
+    files = {"a.txt": b"not a picture", "huge.png": png_that_says(10_000, 10_000), "cut.jpg": cut_jpeg()}
     stream = io.BytesIO()
     Image.new("RGB", (120, 80), "teal").save(stream, "WEBP")
     files["teal.webp"] = stream.getvalue()
@@ -246,10 +231,7 @@ def test_two_users_draw_one_after_the_other_and_who_waits_sees_its_place_and_may
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)])
 def test_axe_finds_nothing_serious_and_nothing_overflows(visit, scheme, width):
-    spec = importlib.util.find_spec("axe_playwright_python")
-    if spec is None:
-        pytest.skip("axe-core is not installed: make install")
-    axe = Path(spec.submodule_search_locations[0], "axe.min.js").read_text(encoding="utf-8")
+    axe = browser.axe()
 
     async def story(page):
         await page.task("image-to-image")
@@ -262,7 +244,7 @@ def test_axe_finds_nothing_serious_and_nothing_overflows(visit, scheme, width):
         await page.drawn()
         await page.tab.evaluate(axe)
         wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        return await page.tab.evaluate(AXE), await page.tab.evaluate(wide)
+        return await page.tab.evaluate(browser.AXE), await page.tab.evaluate(wide)
 
     assert visit(story, scheme=scheme, width=width) == ([], 0)
 

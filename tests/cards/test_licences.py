@@ -32,7 +32,7 @@ def test_presets_name_licences_that_are_known_but_for_the_one_that_cannot_be() -
 
 
 def test_facts_are_complete_and_a_text_that_is_held_says_where_it_is_from() -> None:
-    fields = {"title", "hub", "redistribution", "commercial", "asks", "notice", "url", "text"}
+    fields = {"title", "hub", "redistribution", "asks", "notice", "url", "text"}
     for name, facts in licences.known().items():
         assert set(facts) == fields and name == name.lower()
         assert facts["hub"] in HUB_LICENCES and facts["redistribution"] in licences.STRICTEST[1:]

@@ -3,7 +3,6 @@ reached by mouse, touch and keyboard, and nothing that axe-core calls serious. S
 """
 
 import asyncio
-import importlib.util
 import io
 import json
 from pathlib import Path
@@ -28,9 +27,6 @@ return {
   requests: performance.getEntriesByType('resource').map(entry => entry.name).filter(name => !name.startsWith('data:')),
 };
 })()"""
-AXE = """axe.run(document, {resultTypes: ['violations']}).then(found => found.violations
-  .filter(one => ['serious', 'critical'].includes(one.impact))
-  .map(one => `${one.id}: ${one.nodes.length}, ${one.nodes[0].html.slice(0, 120)}`))"""
 AT = "getComputedStyle(document.querySelector('#{0}')).getPropertyValue('--at')"
 
 pytestmark = pytest.mark.skipif(browser.CHROMIUM is None, reason=browser.MISSING)
@@ -81,15 +77,12 @@ def test_the_page_is_whole_without_network(page, port, scheme, width):
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)])
 def test_axe_finds_nothing_serious(page, port, scheme, width):
-    spec = importlib.util.find_spec("axe_playwright_python")
-    if spec is None:
-        pytest.skip("axe-core is not installed: make install")
-    axe = Path(spec.submodule_search_locations[0], "axe.min.js").read_text(encoding="utf-8")
+    axe = browser.axe()
 
     async def story(tab):
         await tab.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         await tab.evaluate(axe)
-        return await tab.evaluate(AXE)
+        return await tab.evaluate(browser.AXE)
 
     assert visit(page, port, story, scheme=scheme, width=width) == []
 

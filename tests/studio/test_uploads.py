@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ from PIL import Image
 
 from stages.studio import uploads
 from stages.studio.request import Refused
+from tests.odd_pictures import png_that_says
 
 
 def encoded(picture: Image.Image, kind: str, **how) -> bytes:
@@ -23,16 +22,6 @@ def encoded(picture: Image.Image, kind: str, **how) -> bytes:
 
 def noise(width: int = 64, height: int = 48) -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8))
-
-
-def png_that_says(width: int, height: int) -> bytes:
-    """A PNG of a few bytes whose header claims this size."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("kind", uploads.FORMATS)
