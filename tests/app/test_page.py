@@ -223,7 +223,9 @@ def test_two_users_draw_one_after_the_other_and_who_waits_sees_its_place_and_may
             await second.draw()
             await second.until("document.querySelector('#status').innerText.includes('1 picture before yours')")
             await first.click("#stop")
-            return still, await second.drawn(), await first.text("#status")
+            drawn = await second.drawn()
+            await first.until("document.querySelector('#status').innerText === 'Stopped.'")  # before it: Stopping
+            return still, drawn, await first.text("#status")
 
     still, picture, first = asyncio.run(told())
     assert still == "Drawing" and picture and first == "Stopped."
