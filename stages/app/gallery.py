@@ -43,6 +43,8 @@ class Session:
     folder: Path
     stop: threading.Event = field(default_factory=threading.Event)
     drawing: bool = False
+    ended: threading.Event = field(default_factory=threading.Event)  # what was drawn last, with `word` of it
+    word: str = ""
     kept: list[Kept] = field(default_factory=list)  # the newest first
     shown: list[Kept] = field(default_factory=list)  # one, or two beside each other
 

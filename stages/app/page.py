@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stages.studio.studio import Studio
 
 CLEAN_S = (600, 7200)  # how often uploads are looked at, and how old they get
-THREADS = 2 * LONGEST  # who waits has one each
+THREADS = 3 * LONGEST  # who waits has one each, and who stops another
 LABELS = {"two-stage": "two-stage: base and refiner"}
 NEVER = "private"  # no event is an interface for programs: `python -m stages.generate` is
 NAME = "PocketXL"
@@ -126,7 +126,9 @@ class Page:
             concurrency_limit=None, trigger_mode="once", show_progress="hidden",
             api_visibility=NEVER,
         )  # fmt: skip
-        self.stop.click(self.stopped, None, self.status, **quick)
+        self.stop.click(
+            self.stopped, None, self.status, concurrency_limit=None, show_progress="hidden", api_visibility=NEVER
+        )
         self.gallery.select(self.seen, None, self.easel, **quick)
         self.again.click(self.taken, None, [self.read, *choices], **quick)
         self.dropped.upload(self.given_back, self.dropped, [self.read, *choices], **quick)
@@ -183,6 +185,7 @@ class Page:
         session = self.sessions.of(request.session_hash)
         given = fields.with_seed(dict(zip(fields.NAMES, values, strict=True)))
         session.stop.clear()
+        session.ended.clear()
         session.drawing = True
         try:
             asked = fields.asked(shelf.find(self.root), given)
@@ -190,11 +193,14 @@ class Page:
                 yield from self._wait(place)
                 yield from self._follow(session, asked, given["seed"])
         except Stopped:
-            yield [_said("Stopped."), _on_easel(session), gr.skip(), gr.skip(), gr.skip()]
+            session.word = _said("Stopped.")
+            yield [session.word, _on_easel(session), gr.skip(), gr.skip(), gr.skip()]
         except (ValueError, FileNotFoundError) as error:  # what only drawing finds out
-            yield [_alert(str(error)), _on_easel(session), gr.skip(), gr.skip(), gr.skip()]
+            session.word = _alert(str(error))
+            yield [session.word, _on_easel(session), gr.skip(), gr.skip(), gr.skip()]
         finally:
             session.drawing = False
+            session.ended.set()
 
     def _wait(self, place: Iterator[int]) -> Iterator[list[Any]]:
         """For those before, and for libraries: two threads must not import the same ones at once."""
@@ -216,12 +222,19 @@ class Page:
         session.shown = shown
         whole = sum(kept.seconds["whole"] for kept in shown)
         rest = [_pictures(session), gr.Button(visible=True), seed]
-        yield [_said(f"Done in {whole:.1f} s"), easel.finished(shown), *rest]
+        session.word = _said(f"Done in {whole:.1f} s")
+        yield [session.word, easel.finished(shown), *rest]
 
-    def stopped(self, request: gr.Request) -> Any:
+    def stopped(self, request: gr.Request) -> Iterator[Any]:
+        """Ends with what the drawing ends with: its answer may come before or after this one's first."""
         session = self.sessions.of(request.session_hash)
         session.stop.set()
-        return _said("Stopping") if session.drawing else gr.skip()
+        if not session.drawing:
+            yield gr.skip()
+            return
+        yield _said("Stopping")
+        session.ended.wait()
+        yield session.word
 
     def seen(self, chosen: gr.SelectData, request: gr.Request) -> str:
         session = self.sessions.of(request.session_hash)

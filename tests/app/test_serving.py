@@ -76,6 +76,20 @@ def test_without_an_ir_the_page_says_which_command_makes_one(tmp_path):
     assert "make repro" in said and "dvc repro quantize@" in said
 
 
+def test_what_stop_says_ends_with_what_the_drawing_ended_with(tmp_path):
+    from stages.app.page import Page
+
+    page, asked = Page(SimpleNamespace(), tmp_path, tmp_path / "pictures"), SimpleNamespace(session_hash="a")
+    session = page.sessions.of("a")
+    assert len(list(page.stopped(asked))) == 1  # nothing is drawn: nothing changes
+    session.drawing = True
+    said = page.stopped(asked)
+    assert "Stopping" in next(said) and session.stop.is_set()
+    session.word, session.drawing = "Stopped.", False
+    session.ended.set()
+    assert list(said) == ["Stopped."]
+
+
 def test_others_are_let_in_by_a_password_alone(tmp_path, monkeypatch):
     monkeypatch.delenv(serving.PASSWORD, raising=False)
     with pytest.raises(ValueError, match=serving.PASSWORD):
