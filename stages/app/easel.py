@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from stages.report import pictures, templates
+from stages.report import grids, pictures, templates
 
 if TYPE_CHECKING:
     from stages.app.gallery import Kept
@@ -44,7 +44,7 @@ def going(request: Request, progress: Progress, place: str = "") -> str:
 
 
 def finished(shown: list[Kept]) -> str:
-    return _template().render(shown=shown, progress=None, parts=PARTS)
+    return _template().render(shown=shown, progress=None, parts=PARTS, gain=grids.GAIN)
 
 
 @functools.cache

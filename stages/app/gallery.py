@@ -45,6 +45,7 @@ class Session:
     drawing: bool = False
     ended: threading.Event = field(default_factory=threading.Event)  # what was drawn last, with `word` of it
     word: str = ""
+    began: str | None = None  # what a PNG read back started from, until the next drawing: see `metadata.of_start`
     kept: list[Kept] = field(default_factory=list)  # the newest first
     shown: list[Kept] = field(default_factory=list)  # one, or two beside each other
 

@@ -186,12 +186,13 @@ class Page:
         given = fields.with_seed(dict(zip(fields.NAMES, values, strict=True)))
         session.stop.clear()
         session.ended.clear()
+        began, session.began = session.began, None
         session.drawing = True
         try:
             asked = fields.asked(shelf.find(self.root), given)
             with self.line.place(session.stop) as place:
                 yield from self._wait(place)
-                yield from self._follow(session, asked, given["seed"])
+                yield from self._follow(session, asked, given["seed"], began)
         except Stopped:
             session.word = _said("Stopped.")
             yield [session.word, _on_easel(session), gr.skip(), gr.skip(), gr.skip()]
@@ -211,11 +212,11 @@ class Page:
             yield [_said("Loading libraries"), *rest]
             self._preparing.join()
 
-    def _follow(self, session: Session, asked: list[Request], seed: str) -> Iterator[list[Any]]:
+    def _follow(self, session: Session, asked: list[Request], seed: str, began: str | None) -> Iterator[list[Any]]:
         shown, rest = [], [gr.skip(), gr.skip()]
         for number, news in drawing.drawn(self.studio, asked, session.stop):
             if isinstance(news, Drawn):
-                shown.append(session.keep(news))
+                shown.append(session.keep(reproducing.compared(news, began)))
                 continue
             place = f"{asked[number].precision}, {number + 1} of {len(asked)}: " if len(asked) > 1 else ""
             yield [_said("Drawing"), easel.going(asked[number], news, place), *rest, seed]
@@ -244,27 +245,26 @@ class Page:
     def taken(self, request: gr.Request) -> list[Any]:
         """The settings of the picture on the easel."""
         shown = self.sessions.of(request.session_hash).shown
-        return self._read_back(shown[0].path) if shown else [gr.skip()] * (len(fields.NAMES) + 2)
+        return self.given_back(str(shown[0].path), request) if shown else [gr.skip()] * (len(fields.NAMES) + 2)
 
-    def given_back(self, path: str) -> list[Any]:
-        return self._read_back(path)
-
-    def _read_back(self, path: Path | str) -> list[Any]:
+    def given_back(self, path: str, request: gr.Request) -> list[Any]:
         at_hand = shelf.find(self.root)
         try:
             values, said = reproducing.from_png(at_hand, path)
+            self.sessions.of(request.session_hash).began = reproducing.start_of(path)
         except Refused as error:
             return [_alert(str(error)), *[gr.skip()] * (len(fields.NAMES) + 1)]
         return [_said(*(said or ["All settings are as they were: draw."])), *self._filled(at_hand, values)]
 
     def _filled(self, at_hand: shelf.Shelf, values: fields.Values) -> list[Any]:
         """Examples, then every field: with these values, and the model's own for the others."""
-        able = fields.tasks(at_hand)
-        task = values.get("task") if values.get("task") in able else able[0]
+        tasks = fields.tasks(at_hand)
+        task = values.get("task") if values.get("task") in tasks else tasks[0]
         own = fields.filled(at_hand, task, values.get("model"), values.get("precision"))
+        able = {name: own[name] for name in ("task", "model", "precision")}  # another model where that one cannot
         return [
             _examples(prompts.examples(own["model"], self.root)),
-            *self._form(own | values | {"task": task}, at_hand),
+            *self._form(own | values | able, at_hand),
         ]
 
     def _form(self, values: fields.Values, at_hand: shelf.Shelf | None = None) -> list[Any]:

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stages.app import fields
 from stages.studio import metadata
 from stages.studio.shelf import Shelf
 
+if TYPE_CHECKING:
+    from stages.studio.studio import Drawn
+
+ANOTHER = (
+    "The PNG that was read back started from another picture, or one cut otherwise: this is not its drawing again."
+)
 NUMBERS = ("steps", "guidance", "width", "height", "strength", "high_noise_fraction")
 LONGEST = 10_000  # characters of a text that a field is filled with: longer ones are refused anyway, once drawn
 
@@ -22,6 +29,18 @@ def from_png(at_hand: Shelf, path: Path | str) -> tuple[fields.Values, list[str]
     """Values of the form, and what to know; Refused, a ValueError, where the file holds none."""
     found = metadata.read(path)
     return _values(at_hand, found), _said(at_hand, found)
+
+
+def start_of(path: Path | str) -> str | None:
+    """What names the picture that the PNG's own started from: `metadata.of_start`."""
+    return metadata.read(path)["start_sha256"]
+
+
+def compared(drawn: Drawn, began: str | None) -> Drawn:
+    """With a sentence more where it is drawn by a PNG's settings and from another picture than the PNG was."""
+    if began is None or drawn.start is None or metadata.of_start(drawn.start) == began:
+        return drawn
+    return replace(drawn, said=(*drawn.said, ANOTHER))
 
 
 def from_link(at_hand: Shelf, query: Mapping[str, str]) -> tuple[fields.Values, list[str]]:

@@ -29,8 +29,13 @@ def of(drawn: Drawn) -> dict[str, Any]:
     """Everything that decides the picture, as JSON takes it."""
     found: dict[str, Any] = {"layout": LAYOUT} | {name: getattr(drawn.request, name) for name in FIELDS}
     if drawn.start is not None:
-        found["start_sha256"] = hashlib.sha256(drawn.start.tobytes()).hexdigest()
+        found["start_sha256"] = of_start(drawn.start)
     return found | {"ir": drawn.ir, "versions": {name: manifest.version(name) for name in VERSIONS}}
+
+
+def of_start(picture: Any) -> str:
+    """SHA-256 of the pixels of a picture to start from, as it was scaled and cut."""
+    return hashlib.sha256(picture.tobytes()).hexdigest()
 
 
 def png(drawn: Drawn) -> bytes:

@@ -8,6 +8,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -183,6 +184,86 @@ def test_both_precisions_lie_under_one_line_that_follows_mouse_touch_and_keys(vi
     assert names == ["fp16", "int8"] and heads.split() == ["fp16", "int8"]
     assert (first, keyed) == (50, 97)
     assert abs(dragged - 20) <= 4 and abs(touched - 75) <= 4
+
+
+def test_holding_the_button_shows_what_differs(visit):
+    """The pixels seen are the two pictures' difference, amplified as the button says."""
+    blended, hold = "document.querySelector('#compared').matches('.blended')", "#easel .hold"
+
+    async def story(page):
+        await page.write("prompt", "owl")
+        await page.pick("other", "fp16")
+        await page.draw()
+        await page.drawn()
+        pictures = [
+            fetched(await page.tab.evaluate(f"document.querySelector('#compared .{side}').src"))
+            for side in ("one", "other")
+        ]
+        states = [await page.tab.evaluate(blended)]
+        await page.tab.press(hold)
+        states.append(await page.tab.evaluate(blended))
+        place = await page.tab.evaluate(
+            "(({x, y, width, height}) => [x, y, x + width, y + height])"
+            "(document.querySelector('#compared .stage').getBoundingClientRect())"
+        )
+        seen = await page.tab.picture()
+        await page.tab.release(hold)
+        states.append(await page.tab.evaluate(blended))
+        await page.tab.focus(hold)
+        await page.tab.key(" ", up=False)
+        states.append(await page.tab.evaluate(blended))
+        await page.tab.key(" ")
+        return pictures, place, seen, [*states, await page.tab.evaluate(blended)], await page.text(hold)
+
+    pictures, place, seen, states, name = visit(story)
+    assert states == [False, True, False, True, False]
+    one, other = (np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int) for content in pictures)
+    expected = np.minimum(int(name.rpartition("× ")[2]) * np.abs(one - other), 255)
+    shown = Image.open(io.BytesIO(seen)).convert("RGB").crop(tuple(map(round, place)))
+    shown = np.asarray(shown.resize(expected.shape[1::-1], Image.Resampling.BOX)).astype(int)
+    assert expected.max() > 0 and np.abs(shown - expected)[2:-2, 2:-2].mean() < 4
+
+
+def test_a_refiner_finishes_what_its_base_begins(visit):
+    async def story(page):
+        await page.task("two-stage")
+        await page.until("document.querySelector('#model input').value === 'refiner'")
+        await page.write("prompt", "owl")
+        await page.draw()
+        return fetched(await page.drawn()), await page.text("#easel caption")
+
+    content, caption = visit(story)
+    assert Image.open(io.BytesIO(content)).size == (32, 32) and "refiner, two-stage" in caption
+
+
+def test_settings_read_back_with_another_picture_to_start_from_are_told(visit, tmp_path):
+    for name in ("teal", "navy"):
+        Image.new("RGB", (40, 40), name).save(tmp_path / f"{name}.png")
+
+    async def story(page):
+        await page.task("image-to-image")
+        await page.until("!!document.querySelector('#start input[type=file]')")
+        await page.write("prompt", "owl")
+        await page.drop("start", tmp_path / "teal.png")
+        await page.until("document.querySelector('#started p')?.innerText")
+        await page.draw()
+        (tmp_path / "owl.png").write_bytes(fetched(await page.drawn()))
+        said = []
+        for name in ("teal", "navy"):
+            await page.drop("dropped", tmp_path / "owl.png")
+            await page.until("document.querySelector('#read')?.innerText.includes('started from another picture')")
+            await page.clear("start")
+            await page.drop("start", tmp_path / f"{name}.png")
+            await page.until("document.querySelector('#started p')?.innerText")
+            await page.draw()
+            await page.until("document.querySelector('#status').innerText === 'Drawing'")
+            await page.drawn()
+            said.append(await page.text("#easel .note"))
+            await page.clear("dropped")
+        return said
+
+    same, other = visit(story)
+    assert same == "" and "another picture" in other
 
 
 def test_stop_ends_a_drawing_and_the_next_one_begins(visit):
