@@ -97,7 +97,7 @@ def make(item: Item, task: str | None = None, **given: Any) -> Request:
 
 
 def _task(item: Item, task: str | None) -> str:
-    task = task or item.tasks[0]
+    task = item.tasks[0] if task is None else task
     if task not in item.tasks:
         raise Refused("task", f"task must be one of {', '.join(item.tasks)} with {item.model}, got {task!r}")
     return task
@@ -115,8 +115,8 @@ def _check_words(values: dict[str, Any]) -> None:
     if not values["prompt"].strip():
         raise Refused("prompt", "prompt is empty: say what is to be seen")
     known = samplers.known()["classes"]
-    if values["scheduler"] not in known:
-        near = nearest(values["scheduler"], known)
+    if not isinstance(values["scheduler"], str) or values["scheduler"] not in known:
+        near = nearest(values["scheduler"], known) if isinstance(values["scheduler"], str) else ""
         raise Refused("scheduler", f"scheduler must be one of {', '.join(known)}; got {values['scheduler']!r}{near}")
 
 

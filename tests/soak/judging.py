@@ -1,0 +1,73 @@
+"""What becomes of one input: refused in one line, accepted and right, accepted and wrong, a traceback, or no end.
+
+Consumes a function that does what a command does, and one that says what is wrong with its result. The function runs
+under the commands' own guard: what that says and how it exits is what its user sees.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from stages.settings import config
+
+REFUSED, RIGHT, WRONG, TRACEBACK, STUCK = VERDICTS = ("refused", "right", "wrong", "traceback", "stuck")
+LONGEST_S = 120
+MISTAKE = 2  # the exit status of what a user can mend
+
+
+@dataclass(frozen=True)
+class Verdict:
+    name: str
+    said: str
+
+
+class Stuck(BaseException):
+    """Not an Exception: nothing on the way may catch it."""
+
+
+def judge(run: Callable[[], Any], wrong: Callable[[Any], str]) -> Verdict:
+    """`wrong` is "" for a result that is what its input means, else what is wrong with it."""
+    said = io.StringIO()
+    try:
+        with limited(LONGEST_S), contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+            with config.main_guard():
+                result = run()
+    except SystemExit as ended:
+        return _ended(ended.code, said.getvalue())
+    except Stuck:
+        return Verdict(STUCK, f"no end after {LONGEST_S} s")
+    except BaseException:
+        return Verdict(TRACEBACK, traceback.format_exc())
+    try:
+        fault = wrong(result)
+    except Exception:  # what reads the example by itself cannot read it
+        fault = f"it is read as {repr(result)[:300]}, where nothing else can read it:\n{traceback.format_exc()}"
+    return Verdict(WRONG, fault) if fault else Verdict(RIGHT, "")
+
+
+def _ended(status: Any, said: str) -> Verdict:
+    """What is refused says why in its last line, and what says more than a line of it is a traceback in disguise."""
+    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    if status == MISTAKE and len(errors) == 1 and "Traceback" not in said and said.splitlines()[-1] == errors[0]:
+        return Verdict(REFUSED, errors[0])
+    return Verdict(TRACEBACK, f"exit status {status}\n{said}")
+
+
+@contextlib.contextmanager
+def limited(seconds: int) -> Iterator[None]:
+    def rise(*_: Any) -> None:
+        raise Stuck
+
+    before = signal.signal(signal.SIGALRM, rise)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
