@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,10 +55,27 @@ class Judge:
     def nearest(self, pictures: np.ndarray) -> list[str]:
         """Subject of the true picture with the least squared difference, out of all cut-outs on all colours."""
         best, found = np.full(len(pictures), np.inf), np.zeros(len(pictures), int)
-        for colour in self.colours.values():  # one after the other: all of them at once are 200 MB
-            error, place = least_squares(pictures, on(self.cutouts, colour))
-            found, best = np.where(error < best, place, found), np.minimum(error, best)
+        for error in self._errors(pictures):
+            place = error.argmin(1)
+            least = np.take_along_axis(error, place[:, None], 1)[:, 0]
+            found, best = np.where(least < best, place, found), np.minimum(least, best)
         return [self.subjects[place] for place in found]
+
+    def _errors(self, pictures: np.ndarray) -> Iterator[np.ndarray]:
+        """(pictures, cut-outs) squared differences for each colour, without drawing a cut-out on any of them.
+
+        A cut-out on a colour is `over + clear * colour`, so that all that pixels are summed for is common to colours.
+        """
+        alpha = self.cutouts[..., 3:]
+        over, clear = self.cutouts[..., :3] * alpha, (1 - alpha)[..., 0]
+        flat, over_flat = pictures.reshape(len(pictures), -1), over.reshape(len(over), -1)
+        apart = (flat**2).sum(1)[:, None] - 2 * flat @ over_flat.T + (over_flat**2).sum(1)
+        seen = [pictures[..., c].reshape(len(pictures), -1) @ clear.reshape(len(clear), -1).T for c in range(3)]
+        through = np.stack(seen, -1) - np.einsum("nhwc,nhw->nc", over, clear)
+        hidden = (clear**2).sum((1, 2))
+        for colour in self.colours.values():
+            shade = np.array(colour, np.float32) / 255
+            yield apart - 2 * through @ shade + hidden * (shade**2).sum()
 
     def _scaled(self, picture: Image) -> np.ndarray:
         side = self.cutouts.shape[1]

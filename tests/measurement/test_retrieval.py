@@ -95,6 +95,16 @@ def folder(path: Path, **changes) -> Path:
     return path
 
 
+def test_errors_are_those_of_every_cut_out_drawn_on_every_colour():
+    chance = np.random.default_rng(1)
+    pieces = chance.random((4, SIDE, SIDE, 4), np.float32)
+    pictures = chance.random((5, SIDE, SIDE, 3), np.float32)
+    found = list(retrieval.Judge(re.compile(PATTERN), ["a", "b", "c", "d"], COLOURS, pieces)._errors(pictures))
+    for error, colour in zip(found, COLOURS.values(), strict=True):
+        drawn = retrieval.on(pieces, colour)
+        np.testing.assert_allclose(error, ((pictures[:, None] - drawn[None]) ** 2).sum((2, 3, 4)), rtol=1e-4)
+
+
 def test_a_judge_is_read_as_it_was_written(tmp_path):
     judge = retrieval.load(folder(tmp_path))
     assert judge.subjects == ["pillar", "beam"] and np.array_equal(judge.cutouts, cutouts()[:2])
