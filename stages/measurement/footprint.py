@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from stages.endings import parent
 from stages.ir import runtime
 from stages.machine import apart
 
@@ -37,7 +38,7 @@ def measure(ir: Path, shapes: Shapes, device: dict[str, Any], in_turn: bool = Fa
     killed_before = apart.killed_for_memory()
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode < 0:
-        raise ValueError(f"the process loading {ir} {apart.ended(done.returncode, killed_before)}")
+        raise apart.Ended(f"the process loading {ir} {apart.ended(done.returncode, killed_before)}")
     if done.returncode:
         raise ValueError(f"{ir} does not load: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
@@ -126,6 +127,7 @@ def peak_rss_mb(status: Path = Path("/proc/self/status")) -> float | None:
 
 
 if __name__ == "__main__":
+    parent.end_with_parent()
     folder, shapes, device = sys.argv[1:]
     settings = SimpleNamespace(**json.loads(device))
     print(json.dumps(load_and_run(Path(folder), json.loads(shapes), settings, settings.in_turn)))
