@@ -81,6 +81,11 @@ def _says_memory(one: BaseException) -> bool:
     return worded or isinstance(one, MemoryError) or getattr(one, "errno", None) in (errno.ENOMEM, errno.EAGAIN)
 
 
+def of_disk(error: BaseException) -> bool:
+    """Whether it, or what it arose from, is the disk's or a file's: full, read-only, forbidden, a name too long."""
+    return any(_number(one) in DISK for one in _chain(error))
+
+
 def of_network(error: BaseException) -> bool:
     """Whether it, or what it arose from, is a connection that failed."""
     return any(
@@ -117,7 +122,8 @@ def _of_disk(error: BaseException) -> str | None:
         if number in DISK:
             what, way = DISK[number]
             name = getattr(one, "filename2", None) or getattr(one, "filename", None)
-            return f"{f'{os.fsdecode(name)}: ' if name else ''}{what}: {way}, then run '{again()}' again"
+            where = "".join([f"{os.fsdecode(name)}: " if name else "", *(f"{note}: " for note in _asides(error))])
+            return f"{where}{what}: {way}, then run '{again()}' again"
     return None
 
 

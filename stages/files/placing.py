@@ -106,8 +106,11 @@ def write_bytes(path: Path, content: bytes) -> None:
     """The same of bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def link(source: Path, target: Path) -> None:
@@ -119,6 +122,19 @@ def link(source: Path, target: Path) -> None:
         raise
     except OSError:
         shutil.copyfile(source, target)
+
+
+def share(source: Path, target: Path) -> None:
+    """Put a hard link to `source` in the place of `target`, which holds the same bytes; where none can be, leave it."""
+    if target.samefile(source):  # to rename a link onto another one of the same file does nothing, says POSIX
+        return
+    partial = target.with_name(f".{target.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(source.resolve(), partial)
+        partial.replace(target)
+    except OSError:  # another disk, or a file system without hard links
+        partial.unlink(missing_ok=True)
 
 
 def _locked_folder(target: Path) -> tuple[Path, int]:

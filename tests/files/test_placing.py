@@ -55,3 +55,20 @@ def test_what_a_killed_run_left_is_found_by_the_same_settings_and_swept_by_other
     with placing.unfinished(tmp_path / "out", "b" * 64) as kept:
         assert not any(kept.iterdir())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_shared_once_and_what_is_shared_already_leaves_no_second_name(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_bytes(b"weights")
+    two.write_bytes(b"weights")
+    for _ in range(2):
+        placing.share(one, two)
+        assert one.samefile(two)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError, match="taken"):
+        placing.write_text(tmp_path / "taken", "text")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
