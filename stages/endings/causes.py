@@ -39,8 +39,8 @@ DISK = {
     errno.ESTALE: ("the network disk is gone", "mount it again"),
 }
 MEMORY = re.compile(
-    r"bad.?alloc|(cannot|can't|unable to|could not|failed to) (allocate|map segment|create a memory object)|"
-    r"out of memory|not enough memory|can't start new thread|resource temporarily unavailable",
+    r"alloc|failed to map segment|could not create a memory object|out of memory|not enough memory|"
+    r"can't start new thread|resource temporarily unavailable",
     re.IGNORECASE,
 )
 MISTAKES = (
@@ -150,7 +150,7 @@ def _of_library(error: BaseException) -> str | None:
     if str(error).startswith(("Exception from ", "Check '")) or _package(error) == "openvino":
         return f"OpenVINO failed: {first_line(error)}; run '{again()}' again"
     if isinstance(error, ValueError):
-        return f"{first_line(error)} (says {_package(error) or 'a library'})"
+        return f"{first_line(error)} (says {_package(error) or 'Python'}, at {_place(error)})"
     if isinstance(error, MISTAKES) or (isinstance(error, RuntimeError) and not _package(error)):
         return None
     return (
@@ -167,7 +167,13 @@ def _is_refusal(error: BaseException) -> bool:
     """Raised on purpose by code of ours, with all that there is to say."""
     if isinstance(error, UnicodeError) or (isinstance(error, OSError) and error.errno is not None):
         return False
-    return isinstance(error, ValueError | FileNotFoundError) and _package(error) is None
+    return isinstance(error, ValueError | FileNotFoundError) and _package(error) is None and _is_on_purpose(error)
+
+
+def _is_on_purpose(error: BaseException) -> bool:
+    """Whether the last line on the way is a `raise`; what is written in C leaves no line of its own."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return not frames or (frames[-1].line or "raise").startswith("raise")
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -211,10 +217,12 @@ def _package(error: BaseException) -> str | None:
 
 
 def _installed(file: str) -> str | None:
+    """`torch` of .../site-packages/torch/nn/modules/linear.py, `json` of Python's own .../json/decoder.py."""
     parts = Path(file).parts
     if "site-packages" in parts:
         return parts[parts.index("site-packages") + 1].removesuffix(".py")
-    return None if Path(file).is_relative_to(ROOT) or not Path(file).is_absolute() else Path(file).stem
+    stdlib = Path(os.__file__).parent
+    return Path(file).relative_to(stdlib).parts[0].removesuffix(".py") if Path(file).is_relative_to(stdlib) else None
 
 
 def _place(error: BaseException) -> str:

@@ -448,3 +448,14 @@ def test_what_a_killed_download_left_is_swept_and_what_a_living_one_writes_is_no
     assert [path.name for path in blobs.glob("*.incomplete")] == ["alive.0123abcd.incomplete"]
     fetch(record)
     assert not list(blobs.glob("*.incomplete"))
+
+
+def test_a_network_that_goes_between_two_files_is_one_line_and_the_next_run_completes(server, record):
+    server.gone_after = 4  # the listing, and the first file
+    with pytest.raises((ValueError, FileNotFoundError), match="config.json.*run again") as failure:
+        fetch(record)
+    assert one_line(failure)
+    server.gone_after = None
+    server.requests.clear()
+    assert list(fetch(record)) == NAMES
+    assert not server.fetched("README.md") and server.fetched("config.json") == 1
