@@ -19,7 +19,7 @@ from pathlib import Path
 TRACEBACK = "POCKETXL_TRACEBACK"  # set to anything: the traceback is shown too
 SHOWS = f"({TRACEBACK}=1 shows where)"
 REFUSED, FAULT = 2, 70  # exit statuses: something that can be mended here; a mistake in this program
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).parents[2]
 NETWORK_PACKAGES = {"aiohttp", "h11", "httpcore", "httpx", "requests", "urllib3"}
 NETWORK = {
     errno.ECONNABORTED, errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH,
@@ -48,7 +48,7 @@ MISTAKES = (
     TypeError,
 )  # fmt: skip
 NUMBER = re.compile(r"\(os error (\d+)\)")  # as libraries written in Rust tell the system's errors
-SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # as numpy tells a full disk
+SHORT_WRITE = re.compile(r"\d+ requested and \d+ written|iostream error")  # as numpy and OpenVINO tell a full disk
 
 
 def told(error: BaseException) -> tuple[str, int]:
@@ -151,7 +151,7 @@ def _of_library(error: BaseException) -> str | None:
         return f"OpenVINO failed: {first_line(error)}; run '{again()}' again"
     if isinstance(error, ValueError):
         return f"{first_line(error)} (says {_package(error) or 'Python'}, at {_place(error)})"
-    if isinstance(error, MISTAKES) or (isinstance(error, RuntimeError) and not _package(error)):
+    if isinstance(error, MISTAKES) or (_package(error) is None and _is_on_purpose(error)):
         return None
     return (
         f"{_package(error) or 'a library'} failed: {type(error).__name__}: {first_line(error)}; run '{again()}' again"

@@ -45,6 +45,7 @@ OPENVINO = "Exception from src/inference/src/cpp/core.cpp:117:\nException from s
         (throw(SafetensorError("I/O error: No space left on device (os error 28)")), "no space is left on the disk"),
         (throw(OSError("2000 requested and 1000 written")), "no space is left on the disk"),
         (throw(RuntimeError(OPENVINO.format("No space left on device"))), "no space is left on the disk"),
+        (throw(RuntimeError("basic_ios::clear: iostream error")), "no space is left on the disk"),
         (throw(RuntimeError("cannot save"), cause=full()), "artifacts/x.bin: no space is left"),
         (lambda: Path("x" * 300).read_text(), "xxx: the name is longer than the file system takes"),
         (throw(PermissionError(errno.EACCES, "no", "reports")), "reports: you have no right to it"),
