@@ -148,14 +148,17 @@ def _of_library(error: BaseException) -> str | None:
     if isinstance(error, OSError):
         return f"{str(error) or type(error).__name__}: mend that, then run '{again()}' again"
     if str(error).startswith(("Exception from ", "Check '")) or _package(error) == "openvino":
-        return f"OpenVINO failed: {first_line(error)}; run '{again()}' again"
+        return f"OpenVINO failed: {first_line(error)}; {_in_doubt()}run '{again()}' again"
     if isinstance(error, ValueError):
         return f"{first_line(error)} (says {_package(error) or 'Python'}, at {_place(error)})"
     if isinstance(error, MISTAKES) or (_package(error) is None and _is_on_purpose(error)):
         return None
-    return (
-        f"{_package(error) or 'a library'} failed: {type(error).__name__}: {first_line(error)}; run '{again()}' again"
-    )
+    return f"{_package(error) or 'a library'} failed: {type(error).__name__}: {first_line(error)}; {_in_doubt()}run '{again()}' again"
+
+
+def _in_doubt() -> str:
+    """Libraries that meet a limit of memory say the oddest things."""
+    return f"raise the limit of memory ({'; '.join(allowed)}) and " if (allowed := limits()) else ""
 
 
 def _of_ours(error: BaseException) -> str:
