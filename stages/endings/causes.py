@@ -151,9 +151,17 @@ def _of_library(error: BaseException) -> str | None:
         return f"OpenVINO failed: {first_line(error)}; {_in_doubt()}run '{again()}' again"
     if isinstance(error, ValueError):
         return f"{first_line(error)} (says {_package(error) or 'Python'}, at {_place(error)})"
-    if isinstance(error, MISTAKES) or (_package(error) is None and _is_on_purpose(error)):
+    if _is_ours(error):
         return None
-    return f"{_package(error) or 'a library'} failed: {type(error).__name__}: {first_line(error)}; {_in_doubt()}run '{again()}' again"
+    what = f"{_package(error) or 'a library'} failed: {type(error).__name__}: {first_line(error)}"
+    return f"{what}; {_in_doubt()}run '{again()}' again"
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Raised by code of ours, or a mistake; short of memory, libraries make mistakes too."""
+    if _package(error) is not None:
+        return isinstance(error, MISTAKES) and not limits()
+    return isinstance(error, MISTAKES) or _is_on_purpose(error)
 
 
 def _in_doubt() -> str:

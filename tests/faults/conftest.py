@@ -3,7 +3,9 @@ reason, where this user may not make them. All are taken away again."""
 
 from __future__ import annotations
 
+import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -59,7 +61,7 @@ def little_memory() -> Iterator[Callable[[int], Path]]:
 
     def make(size: int) -> Path:
         one = (GROUPS / "memory").is_dir()
-        group = GROUPS / ("memory" if one else "") / "pocketxl-test"
+        group = GROUPS / ("memory" if one else "") / f"pocketxl-test-{os.getpid()}"
         try:
             group.mkdir()
             made.append(group)
@@ -73,4 +75,15 @@ def little_memory() -> Iterator[Callable[[int], Path]]:
 
     yield make
     for group in made:
-        group.rmdir()
+        remove(group)
+
+
+def remove(group: Path) -> None:
+    """As soon as the last of its processes is quite gone."""
+    for _ in range(200):
+        try:
+            group.rmdir()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError(f"{group} still has processes")
