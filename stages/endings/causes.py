@@ -171,7 +171,10 @@ def _in_doubt() -> str:
 
 def _of_ours(error: BaseException) -> str:
     said = f"{type(error).__name__}: {first_line(error)}" if str(error).strip() else type(error).__name__
-    return f"{said}, at {_place(error)}: a fault of PocketXL, please report it; {TRACEBACK}=1 shows the way there"
+    doubt = f", unless memory was short ({'; '.join(allowed)})" if (allowed := limits()) else ""
+    return (
+        f"{said}, at {_place(error)}: a fault of PocketXL{doubt}, please report it; {TRACEBACK}=1 shows the way there"
+    )
 
 
 def _is_refusal(error: BaseException) -> bool:

@@ -36,15 +36,16 @@ def take() -> None:
 
 
 @pytest.mark.parametrize("limit_gb", [0.9, 1.5])
-def test_the_shells_limit_is_named_with_what_was_foretold(tmp_path: Path, limit_gb: float) -> None:
+def test_the_shells_limit_is_named_and_what_to_run(tmp_path: Path, limit_gb: float) -> None:
+    """Seldom a library is imported by half, and what follows looks like a mistake of ours: then with a doubt."""
     folder = project(tmp_path / "project")
     assert ended(folder, "download", "mini-vega")[0] == 0
     size = int(limit_gb * 1e9)
     limited = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (size, size))}
     status, said = ended(folder, "export", "mini-vega", **limited)
-    assert status == 2 and said.startswith("error: export mini-vega: ")
-    assert re.search(rf"raise the limit.* \(ulimit -v is {limit_gb} GB\)", said), said
-    assert "run 'python -m stages.export mini-vega'" in said and left(folder) == []
+    assert status in (2, 70) and said.startswith("error: export mini-vega: "), said
+    assert f"(ulimit -v is {limit_gb} GB)" in said and left(folder) == []
+    assert status == 70 or "run 'python -m stages.export mini-vega'" in said
 
 
 @pytest.mark.parametrize("who", ["itself", "a process apart"])
