@@ -54,21 +54,21 @@ SHORT_WRITE = re.compile(r"\d+ requested and \d+ written|iostream error")  # as 
 def told(error: BaseException) -> tuple[str, int]:
     """The line and the exit status."""
     line = _of_memory(error)
-    if line is None and _is_refusal(error):
+    if line is None and is_refusal(error):
         return "; ".join([str(error), *_asides(error)]), REFUSED
     line = line or _of_disk(error) or _of_network(error) or _of_letters(error) or _of_library(error)
     if line is not None:
         return f"{_prefix()}{line} {SHOWS}", REFUSED
-    return f"{_prefix()}{_of_ours(error)}", FAULT
+    return "; ".join([f"{_prefix()}{_of_ours(error)}", *_asides(error)]), FAULT
 
 
 def again() -> str:
     """The command that goes on: DVC's where DVC has started this one."""
     if stage := os.environ.get("DVC_STAGE"):
         return f"dvc repro {stage}"
-    if _command() == "repro" and len(sys.argv) == 1:
+    if _module() == "stages.repro" and len(sys.argv) == 1:
         return "make repro"
-    return shlex.join(["python", "-m", f"stages.{_command()}", *sys.argv[1:]]) if _command() else "the command"
+    return shlex.join(["python", "-m", _module(), *sys.argv[1:]]) if _module() else "the command"
 
 
 def lacks_memory(error: BaseException) -> bool:
@@ -150,11 +150,13 @@ def _of_library(error: BaseException) -> str | None:
     if str(error).startswith(("Exception from ", "Check '")) or _package(error) == "openvino":
         return f"OpenVINO failed: {first_line(error)}; {_in_doubt()}run '{again()}' again"
     if isinstance(error, ValueError):
-        return f"{first_line(error)} (says {_package(error) or 'Python'}, at {_place(error)})"
+        return "; ".join(
+            [f"{first_line(error)} (says {_package(error) or 'Python'}, at {_place(error)})", *_asides(error)]
+        )
     if _is_ours(error):
         return None
     what = f"{_package(error) or 'a library'} failed: {type(error).__name__}: {first_line(error)}"
-    return f"{what}; {_in_doubt()}run '{again()}' again"
+    return f"{what}; {''.join(f'{note}; ' for note in _asides(error))}{_in_doubt()}run '{again()}' again"
 
 
 def _is_ours(error: BaseException) -> bool:
@@ -177,7 +179,7 @@ def _of_ours(error: BaseException) -> str:
     )
 
 
-def _is_refusal(error: BaseException) -> bool:
+def is_refusal(error: BaseException) -> bool:
     """Raised on purpose by code of ours, with all that there is to say."""
     if isinstance(error, UnicodeError) or (isinstance(error, OSError) and error.errno is not None):
         return False
@@ -248,14 +250,15 @@ def _place(error: BaseException) -> str:
     return f"{Path(file).relative_to(ROOT) if own else file}:{line}"
 
 
-def _command() -> str | None:
-    """`export` of `python -m stages.export`; None where another program has this process."""
+def _module() -> str:
+    """`stages.export` of `python -m stages.export`; "" of a script."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    name = (spec.name if spec else "").removesuffix(".__main__")
-    return name.removeprefix("stages.") if name.startswith("stages.") else None
+    return (spec.name if spec else "").removesuffix(".__main__")
 
 
 def _prefix() -> str:
-    """`export mini-vega: `, of a command that works on a model."""
+    """`export mini-vega: `, of a command that works on a model; nothing where another program has this process."""
+    if not _module().startswith("stages."):
+        return ""
     model = [word for word in sys.argv[1:2] if "=" not in word and not word.startswith("-")]
-    return f"{' '.join([name, *model])}: " if (name := _command()) else ""
+    return f"{' '.join([_module().removeprefix('stages.'), *model])}: "

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stages.endings import causes
+
 
 @contextmanager
 def whole(target: Path) -> Iterator[Path]:
@@ -42,6 +44,7 @@ def unfinished(target: Path, key: str) -> Iterator[Path]:
     has is left alone.
     """
     folder = target.with_name(f".{target.name}.unfinished-{key[:16]}")
+    went_on = folder.is_dir() and any(folder.iterdir())
     for stale in set(target.parent.glob(f".{target.name}.unfinished-*")) - {folder}:
         with _held(stale, target):
             shutil.rmtree(stale)
@@ -50,6 +53,10 @@ def unfinished(target: Path, key: str) -> Iterator[Path]:
         try:
             yield folder
             shutil.rmtree(folder)
+        except Exception as error:
+            if went_on and not causes.is_refusal(error):
+                error.add_note(f"pieces of an earlier run are in {folder}: if it comes again, remove that first")
+            raise
         finally:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()

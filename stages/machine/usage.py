@@ -25,6 +25,11 @@ from stages.machine.budget import Need
 
 REPORTS = layout.REPORTS / "stages"
 WATCHER = Path(__file__).with_name("watcher.py")
+LIGHTER = {  # settings that take less memory
+    "calibrate": "calibration.unet=int8-weights",
+    "quantize": "quantization=int8-weights",
+    "benchmark": "device.decode=tiles",
+}
 NEAR = 6  # times as long, or a sixth: another model's run that tells something of this one's
 
 
@@ -60,7 +65,8 @@ def _watched(what: str, foretold_gb: float) -> Iterator[dict[str, float]]:
             seen |= _told_by(watcher)
         if isinstance(error, apart.Ended) or causes.lacks_memory(error):
             peak = f", {seen['anonymous_gb']:.1f} GB were seen" if "anonymous_gb" in seen else ""
-            error.add_note(f"{foretold_gb:.1f} GB were foretold{peak}")
+            way = f", {LIGHTER[what.split()[0]]} takes less" if what.split()[0] in LIGHTER else ""
+            error.add_note(f"{foretold_gb:.1f} GB were foretold{peak}{way}")
         raise
     seen |= _told_by(watcher)
 

@@ -36,7 +36,7 @@ def measure(ir: Path, shapes: Shapes, device: dict[str, Any], in_turn: bool = Fa
     settings = device | {"in_turn": in_turn}
     command = [sys.executable, "-m", "stages.measurement.footprint", str(ir), json.dumps(shapes), json.dumps(settings)]
     killed_before = apart.killed_for_memory()
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode < 0:
         raise apart.Ended(f"the process loading {ir} {apart.ended(done.returncode, killed_before)}")
     if done.returncode:
@@ -49,7 +49,9 @@ def text_shapes(ir: Path) -> Shapes:
     shapes: Shapes = {}
     for part, tokenizer in (("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2")):
         if (ir / part).is_dir():
-            tokens = json.loads((ir / tokenizer / "tokenizer_config.json").read_text())["model_max_length"]
+            tokens = json.loads((ir / tokenizer / "tokenizer_config.json").read_text(encoding="utf-8"))[
+                "model_max_length"
+            ]
             shapes[part] = {"input_ids": [1, tokens]}
     return shapes
 

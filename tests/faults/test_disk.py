@@ -32,6 +32,7 @@ def test_the_scorer_needs_more_than_there_is(tmp_path: Path, small_disk: Callabl
     assert list(disk.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_export_that_was_let_in_finds_the_disk_filled_by_somebody_else(tmp_path: Path, small_disk: Callable) -> None:
     folder = project(tmp_path / "project")
     assert ended(folder, "download", "mini-vega")[0] == 0

@@ -35,6 +35,7 @@ def take() -> None:
         held.append(bytearray(os.urandom(1) * 10_000_000))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit_gb", [0.9, 1.5])
 def test_the_shells_limit_is_named_and_what_to_run(tmp_path: Path, limit_gb: float) -> None:
     """Seldom a library is imported by half, and what follows looks like a mistake of ours: then with a doubt."""

@@ -72,3 +72,15 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="taken"):
         placing.write_text(tmp_path / "taken", "text")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_run_that_went_on_from_pieces_and_fails_says_where_they_are(tmp_path: Path) -> None:
+    for noted in (False, True):
+        with pytest.raises(RuntimeError) as failure, placing.unfinished(tmp_path / "out", "a" * 64) as kept:
+            (kept / "piece").write_text("cut off")
+            raise RuntimeError("no piece")
+        notes = getattr(failure.value, "__notes__", [])
+        assert [str(kept) in note and "remove that first" in note for note in notes] == [True] * noted
+    with pytest.raises(ValueError, match="^steps") as failure, placing.unfinished(tmp_path / "out", "a" * 64):
+        raise ValueError("steps must be >= 1")
+    assert not hasattr(failure.value, "__notes__")
