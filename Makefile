@@ -75,10 +75,13 @@ test: install  ## run the tests, files side by side on up to four cores
 soak: install  ## kills at random and inputs changed at random, for SOAK='--minutes 60 --seed 7'
 	python -m tests.soak $(SOAK)
 
+faults: install  ## run the tests of faults that take long too: full disks, limits of memory, kills; as root, or some are skipped
+	python -m pytest -m "slow or not slow" tests/endings tests/faults
+
 lint: install  ## check style
 	ruff check . && ruff format --check .
 
 clean:  ## remove the virtual environment and what the pipeline made
 	rm -rf $(VENV) artifacts/checkpoints artifacts/ir artifacts/calibration artifacts/scorer artifacts/benchmark artifacts/true-size artifacts/peers artifacts/staged .dvc/cache .dvc/tmp
 
-.PHONY: help install lock repro readme true-size peers app params plan experiments test soak lint clean
+.PHONY: help install lock repro readme true-size peers app params plan experiments test soak faults lint clean

@@ -6,23 +6,27 @@ sentence and what to open. DVC's own messages are left out, but for its errors. 
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stages import compare, plan
 from stages.files import dvcstate, layout
-from stages.machine import usage
+from stages.machine import usage, watcher
 from stages.machine.costs import costs
 from stages.report import first, results, summary, true_size, verdicts
 from stages.settings import config
 
 STARTED = re.compile(r"Running stage '(.+)':$")
 SKIPPED = re.compile(r"Stage '(.+)' (?:didn't change, skipping|is cached - skipping run, checking out outputs)$")
+KILLED = re.compile(r"exited with -(\d+)\b")
 DVC_SAYS = re.compile(
     r"(> python -m stages\.|(Updating|Generating) lock file |To track the changes with git|\tgit add |To enable auto "
     r"staging|\tdvc config core\.autostage|Use `dvc push` |Data and pipelines are up to date|$)"
@@ -31,18 +35,36 @@ DVC_SAYS = re.compile(
 
 def repro(arguments: list[str]) -> int:
     """DVC's exit code."""
+    dvcstate.settle_git(Path.cwd())
     dvcstate.overlook_lock(Path.cwd())
     total, start = count_stages(arguments), time.perf_counter()
     print(f"PocketXL: {total} stages, {foretold(total)}. Stop it when you like: what is finished is kept.", flush=True)
     command = [sys.executable, "-m", "dvc", "repro", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as dvc:
-        told = Counter[str]()
-        for line in tell(dvc.stdout or [], total, told):
-            print(line, flush=True)
+    told = Counter[str]()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", errors="replace") as dvc:
+        with _ending_together(dvc):
+            for line in tell(dvc.stdout or [], total, told):
+                print(line, flush=True)
     dvcstate.overlook_lock(Path.cwd())
     took = usage.duration(time.perf_counter() - start)
     print("\n" + (closing(told, took) if dvc.returncode == 0 else stopped(told, total, took)))
     return dvc.returncode
+
+
+@contextmanager
+def _ending_together(dvc: subprocess.Popen[str]) -> Iterator[None]:
+    """Nobody is left behind: DVC hands a polite kill on to no stage, and Ctrl-C, which all hear, takes a while."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        dvc.wait()
+        raise
+    except BaseException:
+        for pid in watcher.tree(dvc.pid)[::-1]:  # stages before DVC
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        dvc.wait()
+        raise
 
 
 def foretold(total: int) -> str:
@@ -63,7 +85,13 @@ def tell(lines: Iterable[str], total: int, told: Counter[str]) -> Iterator[str]:
         elif SKIPPED.match(line):
             told["skipped"] += 1
         elif not DVC_SAYS.match(line):
-            yield line
+            yield KILLED.sub(_named, line)
+
+
+def _named(found: re.Match[str]) -> str:
+    """`exited with -9 (SIGKILL)`: what DVC tells as a number."""
+    number = int(found[1])
+    return f"{found[0]} ({signal.Signals(number).name})" if number in set(signal.Signals) else found[0]
 
 
 def count_stages(arguments: list[str]) -> int:

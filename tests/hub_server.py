@@ -2,8 +2,8 @@
 
 Answers model info with sizes and hashes, and `resolve` with ETag, X-Repo-Commit, Content-Length and Range. Faults can
 be switched on: a byte flipped in a file, a connection cut after some bytes, a file that never comes, a repository that
-is gated or private, an answer that `answer` has changed, a server error. Every request is kept in `requests`.
-tests.hub_writing adds what takes files.
+is gated or private, an answer that `answer` has changed, a server error, silence after some requests. Every request is
+kept in `requests`. tests.hub_writing adds what takes files.
 """
 
 import hashlib
@@ -35,6 +35,7 @@ class HubServer:
         self.gated: set[str] = set()  # listed for everybody, as on the Hub; only files are refused
         self.tokens: dict[str, set[str]] | None = None  # what each may read; None lets any token pass
         self.answer: Callable[[dict], object] = lambda info: info
+        self.gone_after: int | None = None  # requests, after which nobody answers
         self.failing = 0  # status of every answer, where it is not 0
         self.flipped: set[str] = set()
         self.stalled: set[str] = set()
@@ -93,7 +94,9 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, body: bool) -> None:
         self.hub.requests.append((self.command, self.path, self.headers.get("Range")))
         path = self.path.split("?")[0]
-        if self.hub.failing:
+        if self.hub.gone_after is not None and len(self.hub.requests) > self.hub.gone_after:
+            self.close_connection = True
+        elif self.hub.failing:
             self._send(b"{}", {}, body, status=self.hub.failing)
         elif found := MODEL_INFO.fullmatch(path):
             self._answer_listing(found[1], found[2] or "main", body)

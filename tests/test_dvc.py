@@ -21,9 +21,11 @@ STAGES = list(PIPELINE["stages"])
 ROOMS = [
     "app", "studio", "peers", "publishing", "report", "measurement", "quantization", "calibration", "generation",
     "machine", "ir", "cards", "checkpoints", "prompts", "settings", "files",
+    "endings",
 ]  # fmt: skip
-# Params track what settings let through; what forecasts decide depends on the machine anyway, and is recorded.
-NOT_TRACKED = {"settings", "machine"}
+# Params track what settings let through; what forecasts decide depends on the machine anyway, and is recorded; how a
+# command ends, no result depends on.
+NOT_TRACKED = {"settings", "machine", "endings"}
 HEAVY = {"datasets", "diffusers", "dvc", "hydra", "matplotlib", "nncf", "openvino", "optimum", "torch", "transformers"}
 
 

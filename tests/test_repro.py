@@ -44,6 +44,11 @@ def test_stages_are_numbered_and_dvcs_talk_is_left_out() -> None:
     assert told == {"run": 2, "skipped": 2}
 
 
+def test_a_signal_is_named_where_dvc_gives_its_number() -> None:
+    said = ["ERROR: failed to reproduce 'export@vega': failed to run: python -m stages.export vega, exited with -9"]
+    assert list(repro.tell(said, 33, Counter())) == [f"{said[0]} (SIGKILL)"]
+
+
 def test_the_last_words_say_what_was_found_and_what_to_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(fake_reports(tmp_path))
     (tmp_path / "reports/index.html").touch()

@@ -15,8 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.checkpoints import components, lora, single_file, streaming, synthetic
-from stages.checkpoints.repository import Repository, select_descriptions, select_index, select_pipeline, select_weights
+from stages.checkpoints import components, hub, lora, single_file, streaming, synthetic
+from stages.checkpoints.repository import (
+    Repository,
+    Select,
+    select_descriptions,
+    select_index,
+    select_pipeline,
+    select_weights,
+)
 from stages.checkpoints.weights import check_weights
 from stages.files import manifest, placing
 
@@ -32,7 +39,7 @@ def assemble(source: Source, folder: Path, record: Path) -> dict[str, str]:
         return taken
     swaps = {part: swap for part, swap in (("unet", source.unet), ("vae", source.vae)) if swap is not None}
     origins = {folder / part: _name(swap) for part, swap in swaps.items()} | {folder: source.repo}
-    with _told({folder: source.repo}):
+    with _told({folder: source.repo}), _all_missing(source, record):
         taken = (_place_file if source.file else _place_pipeline)(source, folder, record)
         for part, swap in swaps.items():
             taken |= _swap(part, swap, folder, record)
@@ -78,7 +85,11 @@ def place_single_file(path: Path, folder: Path, pipeline: Path | None) -> None:
 def _place_pipeline(source: Source, folder: Path, record: Path) -> dict[str, str]:
     """Place what the source's index names and is run here, with an index that names nothing else."""
     repository = Repository(source.kind, source.repo, source.revision, record)
-    path = repository.take(select_index)[components.INDEX]
+    try:
+        path = repository.take(select_index)[components.INDEX]
+    except hub.Missing:  # what else is lacking is told with it, as far as it can be known without the index
+        repository.take(lambda names: select_pipeline(names, source.variant, _folders(names)))
+        raise
     with _told({path: f"{source.repo}/{components.INDEX}"}):
         found = components.read_json(path)
         index = components.settled(path, found)
@@ -89,6 +100,29 @@ def _place_pipeline(source: Source, folder: Path, record: Path) -> dict[str, str
     return taken
 
 
+def _folders(names: list[str]) -> list[str]:
+    """Parts of a pipeline, tokenizers too, that a listing has folders of."""
+    known = [*components.STEMS, *components.TOKENIZERS]
+    return [part for part in known if any(name.startswith(f"{part}/") for name in names)]
+
+
+@contextmanager
+def _all_missing(source: Source, record: Path) -> Iterator[None]:
+    """Without the Hub: name at once what the cache lacks of every repository, not of the first alone."""
+    try:
+        yield
+    except hub.Missing as first:
+        told = [str(first)]
+        swaps = [(part, swap) for part, swap in (("unet", source.unet), ("vae", source.vae)) if swap is not None]
+        for part, given in [*swaps, *(("adapter", adapter) for adapter in source.adapters)]:
+            repository = Repository(given.kind, given.repo, given.revision, record)
+            try:
+                repository.file(given.file) if given.file else repository.take(_select_swap(part, given))
+            except (ValueError, FileNotFoundError) as error:
+                told.append(str(error))
+        raise hub.Missing("; ".join(dict.fromkeys(told))) from first
+
+
 def _swap(part: str, swap: SwapSource, folder: Path, record: Path) -> dict[str, str]:
     """Put what `swap` names in the place of the pipeline's own `part`, a key of components.STEMS, and of its class."""
     repository = Repository(swap.kind, swap.repo, swap.revision, record)
@@ -96,16 +130,10 @@ def _swap(part: str, swap: SwapSource, folder: Path, record: Path) -> dict[str, 
         path = repository.file(swap.file)
         _swap_file(part, path, folder / part)
         return {f"{swap.repo}/{swap.file}": manifest.sha256(path)}
-    prefix = f"{swap.subfolder}/" if swap.subfolder else ""
-
-    def select(names: list[str]) -> list[str]:
-        if f"{prefix}config.json" not in names:
-            raise ValueError(f"{prefix}config.json is missing: source.{part} must name a {part}'s folder")
-        return [f"{prefix}config.json", *select_weights(names, prefix, components.STEMS[part], swap.variant)]
-
+    prefix = _prefix(swap)
     own = components.read_json(folder / part / "config.json")
     shutil.rmtree(folder / part)
-    taken = repository.place(select, folder / part, swap.variant, prefix)
+    taken = repository.place(_select_swap(part, swap), folder / part, swap.variant, prefix)
     with _told({folder / part: _name(swap)}):
         found = components.read_json(folder / part / "config.json")
     allowed = [name for _, name in components.CLASSES[part]]
@@ -117,6 +145,22 @@ def _swap(part: str, swap: SwapSource, folder: Path, record: Path) -> dict[str, 
         _check_same_latents(own, found, swap.repo)
     _enter(folder / components.INDEX, part, found["_class_name"])
     return taken
+
+
+def _prefix(swap: SwapSource) -> str:
+    return f"{swap.subfolder}/" if swap.subfolder else ""
+
+
+def _select_swap(part: str, swap: SwapSource) -> Select:
+    """A part's configuration and weights in the folder that `swap` names."""
+    prefix = _prefix(swap)
+
+    def select(names: list[str]) -> list[str]:
+        if f"{prefix}config.json" not in names:
+            raise ValueError(f"{prefix}config.json is missing: source.{part} must name a {part}'s folder")
+        return [f"{prefix}config.json", *select_weights(names, prefix, components.STEMS[part], swap.variant)]
+
+    return select
 
 
 def _swap_file(part: str, path: Path, folder: Path) -> None:

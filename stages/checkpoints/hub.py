@@ -17,18 +17,25 @@ from typing import Any
 
 from stages.checkpoints import asking, hubcache
 from stages.checkpoints.hubcache import cached_bytes as cached_bytes
+from stages.endings import causes
 from stages.files import disk, manifest, placing
+
+
+class Missing(FileNotFoundError):
+    """The cache lacks files, and the Hub does not give them."""
 
 
 @dataclass(frozen=True)
 class Tree:
-    """A commit's files; `unasked` is why the cache alone says what they are, where the Hub could not."""
+    """A commit's files; `unasked` is why the cache alone says what they are, where the Hub could not, and `recorded`
+    whether the record says it."""
 
     repo: str
     commit: str
     files: dict[str, dict[str, Any]]
     record: Path
     unasked: ValueError | None = None
+    recorded: bool = False
 
     def __str__(self) -> str:
         return f"{self.repo}@{self.commit[:7]}"
@@ -43,8 +50,9 @@ def fetch(repo: str, revision: str | None, record: Path, select: Callable[[list[
     tree = _resolve(repo, revision or "main", record)
     names = _selected(tree, select)
     absent = [name for name in names if not hubcache.holds(repo, tree.commit, name)]
+    hubcache.sweep(repo)
     disk.require_space(hubcache.folder(), sum(tree.files[name]["size"] for name in absent))
-    paths = {name: _download(tree, name) for name in names}
+    paths = {name: _download(tree, name, absent) for name in names}
     if tree.unasked:
         print(f"{tree}: taken from the cache, as far as it is there ({tree.unasked})", file=sys.stderr)
         _keep_partial(tree, revision or "main", names)
@@ -61,7 +69,7 @@ def _resolve(repo: str, revision: str, record: Path) -> Tree:
     where the Hub does not answer, or is asked in vain about a commit, which means the same for ever."""
     known = _recorded(record, repo, revision)
     if known and "partial" not in known:
-        return Tree(repo, known["commit"], known["files"], record)
+        return Tree(repo, known["commit"], known["files"], record, recorded=revision != known["commit"])
     wanted = known["commit"] if known else revision
     try:
         entry = asking.ask(repo, wanted)
@@ -94,15 +102,27 @@ def _recorded(record: Path, repo: str, revision: str) -> dict[str, Any] | None:
     if not isinstance(files, dict) or not all(map(asking.is_verifiable, files.values())) or "commit" not in entry:
         raise ValueError(f"{record}: what it says of {repo}@{revision} is not whole; {_forget(record, repo)}")
     for name in files:
-        manifest.safe_name(name)
+        if not _is_safe(name):
+            raise ValueError(f"{record}: {repo}@{revision} has a file named {name!r}; {_forget(record, repo)}")
     return entry
+
+
+def _is_safe(name: str) -> bool:
+    try:
+        return manifest.safe_name(name) == name
+    except ValueError:
+        return False
 
 
 def _read(record: Path) -> dict[str, dict[str, dict]]:
     try:
-        return json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    except ValueError as error:
-        raise ValueError(f"{record} is not valid JSON ({error}): restore it, or remove it and run again") from error
+        found = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{record} is not valid JSON ({error}): {_restore(record)}") from error
+    for repo, entries in found.items() if isinstance(found, dict) else [("", None)]:
+        if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+            raise ValueError(f"{record} is no record of revisions{f' at {repo!r}' if repo else ''}: {_restore(record)}")
+    return found
 
 
 def _keep(record: Path, repo: str, revision: str, entry: dict[str, Any]) -> None:
@@ -118,6 +138,10 @@ def _keep_partial(tree: Tree, revision: str, names: list[str]) -> None:
     _keep(tree.record, tree.repo, revision, {"commit": tree.commit, "files": files, "partial": True})
 
 
+def _restore(record: Path) -> str:
+    return f"restore it ('git checkout {record}' where it is committed), or remove it and run again"
+
+
 def _forget(record: Path, repo: str) -> str:
     return f"remove {repo} from {record} (or the file) and run again online"
 
@@ -125,21 +149,26 @@ def _forget(record: Path, repo: str) -> str:
 def _selected(tree: Tree, select: Callable[[list[str]], list[str]]) -> list[str]:
     try:
         return select(sorted(tree.files))
-    except ValueError as error:
-        if tree.unasked is None:
+    except (ValueError, FileNotFoundError) as error:
+        if tree.unasked is not None:
+            raise ValueError(f"{tree.unasked}; and the cache holds too little of {tree}: {error}") from error
+        if not tree.recorded:
             raise
-        raise ValueError(f"{tree.unasked}; and the cache holds too little of {tree}: {error}") from error
+        mended = (
+            f"as {tree.record} says of {tree}; if the repository was mended since, {_forget(tree.record, tree.repo)}"
+        )
+        raise type(error)(f"{error} ({mended})") from error
 
 
-def _download(tree: Tree, name: str) -> Path:
-    """One verified file in the Hub cache."""
-    path, facts = _fetched(tree, manifest.safe_name(name)), tree.files[name]
+def _download(tree: Tree, name: str, absent: list[str]) -> Path:
+    """One verified file in the Hub cache; `absent`: all that are to be fetched, for whom none can be."""
+    path, facts = _fetched(tree, manifest.safe_name(name), absent), tree.files[name]
     if fault := _fault(path, facts):
         raise ValueError(f"{tree}: {name} {fault}{_judged(tree, path)}")
     return path
 
 
-def _fetched(tree: Tree, name: str) -> Path:
+def _fetched(tree: Tree, name: str, absent: list[str]) -> Path:
     import httpx
     from huggingface_hub import errors, hf_hub_download
 
@@ -149,21 +178,26 @@ def _fetched(tree: Tree, name: str) -> Path:
     except errors.LocalEntryNotFoundError as error:
         if told := asking.refusal(tree.repo, error.__cause__):
             raise ValueError(told) from error
-        raise FileNotFoundError(
-            f"{tree}: {name} is not in the cache and {_why(tree, error)}; run again online"
-        ) from error
+        raise Missing(f"{tree}: {_lacking(tree, name, absent, error)}; run again online") from error
     except (httpx.HTTPError, OSError, UnicodeEncodeError) as error:
         if told := asking.refusal(tree.repo, error):
             raise ValueError(told) from error
+        if causes.of_disk(error):
+            error.add_note(f"{name} of {tree} was being fetched")
+            raise
         raise ValueError(f"{tree}: {name} was not fetched: {asking.first_line(error)}; run again") from error
 
 
-def _why(tree: Tree, error: Exception) -> str:
+def _lacking(tree: Tree, name: str, absent: list[str], error: Exception) -> str:
+    """The file that the Hub does not give; where nobody answers, all files that are lacking."""
     from huggingface_hub import errors
 
-    if isinstance(error.__cause__, errors.HfHubHTTPError | errors.FileMetadataError):
-        return f"{asking.endpoint()} does not give it ({asking.first_line(error.__cause__)})"
-    return str(tree.unasked or "the Hub cannot be reached; run again online")
+    cause = error.__cause__
+    if isinstance(cause, errors.HfHubHTTPError | errors.FileMetadataError):
+        return f"{name} is not in the cache and {asking.endpoint()} does not give it ({asking.first_line(cause)})"
+    names = [one for one in absent if not hubcache.holds(tree.repo, tree.commit, one)] or [name]
+    verb = "is" if len(names) == 1 else "are"
+    return f"{', '.join(names)} {verb} not in the cache and {tree.unasked or 'the Hub cannot be reached'}"
 
 
 def _fault(path: Path, facts: dict[str, Any]) -> str | None:

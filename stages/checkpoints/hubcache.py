@@ -1,7 +1,8 @@
 """What the Hub cache of this machine holds of a repository, told without asking the Hub.
 
 Consumes a repository's name and a revision; produces the commit that the cache's refs say, the files of its snapshot
-with the hashes that their blobs are named by, and whether a blob is what its name says. Fetches nothing.
+with the hashes that their blobs are named by, and whether a blob is what its name says. Sweeps what killed downloads
+left. Fetches nothing.
 
     models--org--name/refs/main                            the commit that `main` was when it was last asked about
     models--org--name/snapshots/<commit>/unet/config.json  -> ../../../blobs/<git hash, or SHA-256 of a large file>
@@ -33,6 +34,21 @@ def cached_bytes(repos: Iterable[str]) -> int:
 
 def holds(repo: str, commit: str, name: str) -> bool:
     return (_of(repo) / "snapshots" / commit / name).is_file()
+
+
+def sweep(repo: str) -> None:
+    """Remove what killed downloads have left, which nobody goes on with: names of their own, as huggingface_hub 1.21
+    gives each download. A living one holds the lock of its file."""
+    from filelock import FileLock, Timeout
+
+    for begun in (_of(repo) / "blobs").glob("*.incomplete"):
+        lock = folder() / ".locks" / _of(repo).name / f"{begun.name.split('.')[0]}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(lock, timeout=0):
+                begun.unlink(missing_ok=True)
+        except (Timeout, OSError, NotImplementedError):  # it lives, or others own it
+            continue
 
 
 def entry(repo: str, revision: str) -> dict[str, Any] | None:

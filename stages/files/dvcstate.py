@@ -1,4 +1,4 @@
-"""What DVC keeps for itself, kept from getting in a user's way: its lock file, and its table of links.
+"""What DVC keeps for itself, kept from getting in a user's way: its lock file, its table of links, its wish for git.
 
 dvc.lock says what was made here and from what, so it differs on every machine, and DVC refuses one that git ignores. In
 git it is a stub that never changes, and git is told to overlook what DVC writes into it. `dvc exp run` resets the file
@@ -13,7 +13,25 @@ from pathlib import Path
 from stages.files import git
 
 LOCK = "dvc.lock"
+WITHOUT_GIT = "no_scm"  # as DVC calls it
 COPY = Path(".dvc/tmp/pocketxl") / LOCK
+
+
+def settle_git(root: Path) -> None:
+    """Let DVC do without git where there is no repository, as in a ZIP of the project: it refuses otherwise.
+
+    Stands in .dvc/config.local, so that `dvc repro` by hand works too, and is taken back when a repository is there.
+    """
+    there = any((folder / ".git").exists() for folder in (root.resolve(), *root.resolve().parents))
+    local = root / ".dvc/config.local"
+    if there and not (local.is_file() and WITHOUT_GIT in local.read_text(encoding="utf-8")):
+        return
+    from dvc.config import Config
+
+    with Config(str(root / ".dvc")).edit("local") as found:
+        core = found.setdefault("core", {})
+        core.pop(WITHOUT_GIT, None)
+        core |= {} if there else {WITHOUT_GIT: True}
 
 
 def overlook_lock(root: Path) -> None:

@@ -6,12 +6,12 @@ later. No timestamps: equal inputs give equal bytes. Does not know what the file
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
+from stages.files import placing
 from stages.files.remedy import remedy
 
 NAME = "manifest.json"
@@ -56,12 +56,7 @@ def _share(folder: Path, files: dict[str, dict], beside: Iterable[Path]) -> None
         twin = known.get(entry["sha256"])
         if twin is None or entry["size"] < SHARED_BYTES or not twin.is_file() or sha256(twin) != entry["sha256"]:
             continue
-        partial = folder / f"{name}.partial"
-        try:
-            os.link(twin.resolve(), partial)
-        except OSError:  # another disk, or a file system without hard links
-            continue
-        partial.replace(folder / name)
+        placing.share(twin, folder / name)
 
 
 def _large_files(folder: Path) -> list[tuple[Path, dict]]:

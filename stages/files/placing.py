@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stages.endings import causes
+
 
 @contextmanager
 def whole(target: Path) -> Iterator[Path]:
@@ -42,6 +44,7 @@ def unfinished(target: Path, key: str) -> Iterator[Path]:
     has is left alone.
     """
     folder = target.with_name(f".{target.name}.unfinished-{key[:16]}")
+    went_on = folder.is_dir() and any(folder.iterdir())
     for stale in set(target.parent.glob(f".{target.name}.unfinished-*")) - {folder}:
         with _held(stale, target):
             shutil.rmtree(stale)
@@ -50,6 +53,10 @@ def unfinished(target: Path, key: str) -> Iterator[Path]:
         try:
             yield folder
             shutil.rmtree(folder)
+        except Exception as error:
+            if went_on and not causes.is_refusal(error):
+                error.add_note(f"pieces of an earlier run are in {folder}: if it comes again, remove that first")
+            raise
         finally:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
@@ -106,8 +113,11 @@ def write_bytes(path: Path, content: bytes) -> None:
     """The same of bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def link(source: Path, target: Path) -> None:
@@ -119,6 +129,19 @@ def link(source: Path, target: Path) -> None:
         raise
     except OSError:
         shutil.copyfile(source, target)
+
+
+def share(source: Path, target: Path) -> None:
+    """Put a hard link to `source` in the place of `target`, which holds the same bytes; where none can be, leave it."""
+    if target.samefile(source):  # to rename a link onto another one of the same file does nothing, says POSIX
+        return
+    partial = target.with_name(f".{target.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(source.resolve(), partial)
+        partial.replace(target)
+    except OSError:  # another disk, or a file system without hard links
+        partial.unlink(missing_ok=True)
 
 
 def _locked_folder(target: Path) -> tuple[Path, int]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.files.remedy import remedy
+
 if TYPE_CHECKING:
     import numpy as np
     import openvino as ov
@@ -25,12 +27,12 @@ def read(xml: Path) -> ov.Model:
 
     for path in (xml, xml.with_suffix(".bin")):
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: run 'dvc repro{_target(xml)}' first")
+            raise FileNotFoundError(f"{path} is missing: {_way(path)}")
     try:
         return ov.Core().read_model(xml)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise ValueError(f"{xml} cannot be read ({reason}): run 'dvc repro -f{_target(xml)}'") from error
+        raise ValueError(f"{xml} cannot be read ({reason}): {_way(xml)}") from error
 
 
 def compile(model: ov.Model | Path, device: Device, *, reference: bool = False) -> ov.CompiledModel:
@@ -79,9 +81,9 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _target(xml: Path) -> str:
-    """' export@vega' of artifacts/ir/vega/fp16/unet/openvino_model.xml; nothing for a file elsewhere."""
-    parts = xml.parts
+def _way(path: Path) -> str:
+    """What brings artifacts/ir/vega/fp16/unet/openvino_model.xml back; of a file elsewhere only its owner knows."""
+    parts = path.parts
     if len(parts) < 5 or parts[-5] != "ir":
-        return ""
-    return f" {'export' if parts[-3] == 'fp16' else 'quantize'}@{parts[-4]}"
+        return "it has to be made again"
+    return remedy(path, f"{'export' if parts[-3] == 'fp16' else 'quantize'}@{parts[-4]}")

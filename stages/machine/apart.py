@@ -8,20 +8,23 @@ system says that it killed a process for it.
 from __future__ import annotations
 
 import multiprocessing
-import os
+import pickle
 import signal
-import threading
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-COUNTS = Path("/proc/vmstat")  # `oom_kill`: processes that the kernel has killed for memory since it started
-SHORT = "for lack of memory: close other programs, or see `make plan` for what each model needs"
+from stages.endings import causes, parent
+from stages.machine.watcher import SHORT
+from stages.machine.watcher import killed_for_memory as killed_for_memory
+
+
+class Ended(ValueError):
+    """A process ended without an answer."""
 
 
 def run(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """`function(*arguments)` in a fresh process; ValueError that says how a process `what` ended, if without a word."""
+    """`function(*arguments)` in a fresh process; Ended, which says how a process `what` ended, if without a word."""
     context, before = multiprocessing.get_context("spawn"), killed_for_memory()
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(sender, function, *arguments))
@@ -31,10 +34,13 @@ def run(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
         answer, raised_at = receiver.recv()
     except EOFError as error:
         process.join()
-        raise ValueError(f"the process {what} {ended(process.exitcode or 0, before)}") from error
+        raise Ended(f"the process {what} {ended(process.exitcode or 0, before)}") from error
+    except BaseException:  # Ctrl-C, a polite kill: nobody waits for it any more
+        process.kill()
+        raise
     finally:
         receiver.close()
-    process.join()
+        process.join()
     if raised_at is None:
         return answer
     answer.add_note(raised_at)
@@ -51,34 +57,30 @@ def ended(status: int, killed_before: int | None) -> str:
         return f"ended with exit status {status} and without a result"
     name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
     if status != -signal.SIGKILL:
-        return f"crashed ({name}): that is a fault of a program, not of memory; please report it with this line"
+        limits = "; ".join(causes.limits())  # past them a thread of a library that asks for memory aborts all of it
+        of_what = f"perhaps for memory, as {limits}" if limits else "that is a fault of a program, not of memory"
+        return f"crashed ({name}): {of_what}; please report it with this line"
     now = killed_for_memory()
     if now is None or killed_before is None:
         return f"was killed ({name}) by someone, or by the system {SHORT}"
     return f"was killed by the system {SHORT}" if now > killed_before else f"was killed ({name}) by someone"
 
 
-def killed_for_memory(counts: Path = COUNTS) -> int | None:
-    """How many processes the kernel has killed for memory so far; None where it does not say."""
-    if not counts.is_file():
-        return None
-    found = dict(line.split() for line in counts.read_text().splitlines())
-    return int(found["oom_kill"]) if "oom_kill" in found else None
-
-
 def _answer(sender: Any, function: Callable[..., Any], *arguments: Any) -> None:
     """Send what the function returns and None, or what it raises and where."""
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which says so and ends this
+    parent.child_ends_with_parent()
     try:
         answer = (function(*arguments), None)
     except Exception as error:  # whatever it is, it is raised again on the other side
-        answer = (error, traceback.format_exc())
+        answer = (_sendable(error), traceback.format_exc())
     sender.send(answer)
 
 
-def end_with_parent() -> None:
-    """Nobody waits for an answer once the parent was killed, and the next run wants the memory."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+def _sendable(error: Exception) -> Exception:
+    """The error, or where it does not survive the way, as some libraries' do not, one that says the same."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # of whatever kind its own code raises
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import tempfile
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from stages.endings import parent
 from stages.machine import apart
 
 PATIENCE_S = 10  # of one that was asked to end
@@ -77,7 +78,8 @@ def one_line(error: Exception) -> str:
 
 
 def _serve(pipe: Any, log: Path, make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    threading.Thread(target=apart.end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this
+    parent.child_ends_with_parent()
     tempfile.tempdir = str(log.parent)
     printed = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for descriptor in (1, 2):

@@ -13,17 +13,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from stages.endings import causes
 from stages.files import disk, layout, placing
-from stages.machine import budget, description
+from stages.machine import apart, budget, description
 from stages.machine.budget import Need
 
 REPORTS = layout.REPORTS / "stages"
 WATCHER = Path(__file__).with_name("watcher.py")
+LIGHTER = {  # settings that take less memory
+    "calibrate": "calibration.unet=int8-weights",
+    "quantize": "quantization=int8-weights",
+    "benchmark": "device.decode=tiles",
+}
 NEAR = 6  # times as long, or a sixth: another model's run that tells something of this one's
 
 
@@ -34,16 +40,40 @@ def recorded(stage: str, model: str, need: Need, folder: Path, **facts: Any) -> 
     budget.require(foretold, f"{stage} {model}", folder)
     print(f"{stage} {model}: {announcement(foretold)}", file=sys.stderr)
     start = time.perf_counter()
-    watcher = subprocess.Popen(
-        [sys.executable, "-I", str(WATCHER), str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
+    with _watched(f"{stage} {model}", foretold.memory_gb) as seen:
         yield
-    finally:
-        seen, _ = watcher.communicate()  # which ends its standard input
-    taken = {"seconds": round(time.perf_counter() - start, 1), **json.loads(seen or "{}")}
+    taken = {"seconds": round(time.perf_counter() - start, 1), **seen}
     record = {"machine": description.describe()["id"], "taken": taken, "estimate": asdict(need), "facts": facts}
     placing.write_text(REPORTS / stage / f"{model}.json", json.dumps(record, indent=1) + "\n")
+
+
+@contextmanager
+def _watched(what: str, foretold_gb: float) -> Iterator[dict[str, float]]:
+    """Fill the yielded dictionary with peaks of memory; where the block fails for memory, they go with the error."""
+    seen: dict[str, float] = {}
+    watcher = subprocess.Popen(
+        [sys.executable, "-I", str(WATCHER), str(os.getpid()), what, str(foretold_gb)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        process_group=0,  # Ctrl-C is not for it
+    )
+    try:
+        yield seen
+    except BaseException as error:
+        with suppress(MemoryError, OSError, RuntimeError, ValueError):  # where nothing is left, not even for this
+            seen |= _told_by(watcher)
+        if isinstance(error, apart.Ended) or causes.lacks_memory(error):
+            peak = f", {seen['anonymous_gb']:.1f} GB were seen" if "anonymous_gb" in seen else ""
+            way = f", {LIGHTER[what.split()[0]]} takes less" if what.split()[0] in LIGHTER else ""
+            error.add_note(f"{foretold_gb:.1f} GB were foretold{peak}{way}")
+        raise
+    seen |= _told_by(watcher)
+
+
+def _told_by(watcher: subprocess.Popen[str]) -> dict[str, float]:
+    said, _ = watcher.communicate("done\n")
+    return json.loads(said or "{}")
 
 
 def taken_s(stage: str, model: str, **facts: Any) -> float | None:

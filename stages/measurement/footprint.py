@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from stages.endings import parent
 from stages.ir import runtime
 from stages.machine import apart
 
@@ -35,9 +36,9 @@ def measure(ir: Path, shapes: Shapes, device: dict[str, Any], in_turn: bool = Fa
     settings = device | {"in_turn": in_turn}
     command = [sys.executable, "-m", "stages.measurement.footprint", str(ir), json.dumps(shapes), json.dumps(settings)]
     killed_before = apart.killed_for_memory()
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode < 0:
-        raise ValueError(f"the process loading {ir} {apart.ended(done.returncode, killed_before)}")
+        raise apart.Ended(f"the process loading {ir} {apart.ended(done.returncode, killed_before)}")
     if done.returncode:
         raise ValueError(f"{ir} does not load: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
@@ -48,7 +49,9 @@ def text_shapes(ir: Path) -> Shapes:
     shapes: Shapes = {}
     for part, tokenizer in (("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2")):
         if (ir / part).is_dir():
-            tokens = json.loads((ir / tokenizer / "tokenizer_config.json").read_text())["model_max_length"]
+            tokens = json.loads((ir / tokenizer / "tokenizer_config.json").read_text(encoding="utf-8"))[
+                "model_max_length"
+            ]
             shapes[part] = {"input_ids": [1, tokens]}
     return shapes
 
@@ -126,6 +129,7 @@ def peak_rss_mb(status: Path = Path("/proc/self/status")) -> float | None:
 
 
 if __name__ == "__main__":
+    parent.end_with_parent()
     folder, shapes, device = sys.argv[1:]
     settings = SimpleNamespace(**json.loads(device))
     print(json.dumps(load_and_run(Path(folder), json.loads(shapes), settings, settings.in_turn)))

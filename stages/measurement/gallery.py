@@ -32,7 +32,7 @@ def write_runs(target: Path, settings: Any, runs: dict[str, list[tasks.Run]]) ->
 
 
 def write_list(folder: Path, entries: list[dict[str, Any]]) -> None:
-    (folder / "images.json").write_text(json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
+    placing.write_text(folder / "images.json", json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
 
 
 def save_all(folder: Path, settings: Any, runs: dict[str, list[tasks.Run]]) -> list[dict[str, Any]]:

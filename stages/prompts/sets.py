@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.endings import causes
 from stages.prompts import reading
 from stages.prompts.reading import PARTS
 
@@ -117,16 +118,18 @@ def _streamed(settings: schema.Prompts) -> list[dict[str, Any]]:
     where = {"revision": settings.revision, "split": settings.split}
     try:
         return list(islice(datasets.load_dataset(settings.repo, settings.subset, streaming=True, **where), POOL))
-    except OSError as error:  # absent repository, no network, offline mode
+    except (OSError, RuntimeError) as error:  # absent repository, no network, offline mode
+        if causes.of_disk(error) or causes.lacks_memory(error):
+            raise
+        if "scripts are no longer supported" in str(error):
+            raise ValueError(
+                f"prompts.repo {settings.repo!r} is a dataset script, which cannot be run: "
+                "name a set with Parquet or JSON files"
+            ) from error
+        if isinstance(error, RuntimeError) and not causes.of_network(error):
+            raise
         raise FileNotFoundError(
             f"prompts.repo {settings.repo!r} cannot be read ({_reason(error)}); without network use prompts=photographs"
-        ) from error
-    except RuntimeError as error:
-        if "scripts are no longer supported" not in str(error):
-            raise
-        raise ValueError(
-            f"prompts.repo {settings.repo!r} is a dataset script, which cannot be run: "
-            "name a set with Parquet or JSON files"
         ) from error
     except ValueError as error:  # a subset or a split that the set does not have
         raise ValueError(
@@ -136,6 +139,8 @@ def _streamed(settings: schema.Prompts) -> list[dict[str, Any]]:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, RuntimeError):  # a client that was closed after it had failed
+        return "the network failed"
     return (str(error).strip().splitlines() or ["no message"])[0]
 
 

@@ -45,7 +45,7 @@ def is_as_at(revision: str, paths: list[Path]) -> bool:
 def git(*arguments: str) -> str:
     """What git prints; ValueError with its last line where it fails."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace")
     except FileNotFoundError:
         raise ValueError("git is not installed: DVC's registry lives in it") from None
     if done.returncode == 0:

@@ -148,7 +148,9 @@ def unshared() -> list[str]:
 
 
 def dvc(*arguments: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], capture_output=True, encoding="utf-8", errors="replace"
+    )
     if done.returncode != 0:
         said = [line for line in done.stderr.strip().splitlines() if line.startswith("ERROR:")] or ["ERROR: unknown"]
         raise ValueError(f"dvc {arguments[0]} failed: {said[0].removeprefix('ERROR:').strip()}")

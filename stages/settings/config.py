@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
-import sys
 import types
 import typing
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+from stages.endings.guard import main_guard as main_guard
 from stages.settings import checks
 from stages.settings.schema import SECTIONS, Model, Part, Settings
 
 PARAMS = Path("params.yaml")
+MADE_ANEW = "`make params` writes this file anew out of conf/"
 OPEN = "options"  # a mapping whose keys are not the schema's: an override may add to it
 STAGES_FOR_ALL = ("describe", "scorer", "compare")  # these take no model key
 
@@ -37,7 +35,7 @@ def load(reads: tuple[str, ...], model: str | None, overrides: list[str], path: 
     try:
         checks.check(params)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}. `make params` writes this file anew out of conf/") from error
+        raise ValueError(f"{path}: {error}. {MADE_ANEW}") from error
     for override in overrides:
         _apply(params, override, declared)
     if overrides:  # the file alone has been checked
@@ -53,10 +51,24 @@ def read(path: Path = PARAMS) -> dict[str, Any]:
 
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: run this in the repository's root, or `make params` to compose it")
-    params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 (byte {error.start}): {MADE_ANEW}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError: 2026-13-45 is read as a date
+        raise ValueError(f"{path} is not YAML ({_where(error)}): {MADE_ANEW}") from error
     if not isinstance(params, dict):
-        raise ValueError(f"{path} must hold the sections {', '.join(['model', *SECTIONS])}: `make params` composes it")
+        raise ValueError(f"{path} must hold the sections {', '.join(['model', *SECTIONS])}: {MADE_ANEW}")
     return params
+
+
+def _where(error: Exception) -> str:
+    """`line 7: could not find expected ':'`; of merge conflicts, that they are such."""
+    mark, what = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
+    if mark is None:
+        return what.splitlines()[0] if what else type(error).__name__
+    line = (mark.buffer or "").rstrip("\0").splitlines()[mark.line : mark.line + 1] if mark.buffer else []
+    return f"line {mark.line + 1}: {what}{', in ' + repr(line[0][:40]) if line else ''}"
 
 
 def arguments(stage: str, argv: list[str] | None) -> tuple[str | None, list[str]]:
@@ -87,18 +99,6 @@ def as_dict(part: Any) -> Any:
     if isinstance(part, list | tuple):
         return [as_dict(value) for value in part]
     return part
-
-
-@contextmanager
-def main_guard() -> Iterator[None]:
-    """A user's mistake ends a stage with one line on stderr and exit code 2; anything else keeps its traceback."""
-    try:
-        yield
-    except (ValueError, FileNotFoundError) as error:
-        if os.environ.get("POCKETXL_TRACEBACK"):
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
 
 
 def _apply(params: dict[str, Any], override: str, declared: list[str]) -> None:

@@ -392,3 +392,70 @@ def test_a_pipeline_of_which_the_cache_lacks_a_part_is_not_taken_for_whole(tmp_p
 
     with pytest.raises(FileNotFoundError, match="has no vae, which its model_index.json names"):
         Repository("local", str(root), None, tmp_path / "record").take(select)
+
+
+# What is told at once, and what is left
+
+
+def test_without_the_hub_all_that_is_lacking_is_named(server, record, monkeypatch):
+    fetch(record)
+    for name in ("README.md", WEIGHTS):
+        path = hubcache.folder() / "models--me--small/snapshots" / MAIN / name
+        blob_of(path).unlink()
+        path.unlink()
+    go_offline(monkeypatch)
+    with pytest.raises(hub.Missing, match="README.md, unet/model.safetensors are not in the cache") as failure:
+        fetch(record)
+    assert "config.json" not in one_line(failure) and failure.value.errno is None
+
+
+@pytest.mark.parametrize("content", ["[1]", '"x"', "3", '{"me/small": 1}', '{"me/small": {"main": 1}}', "[" * 9999])
+def test_a_record_of_another_shape_is_named_with_what_to_do(server, record, content):
+    record.parent.mkdir()
+    record.write_text(content)
+    with pytest.raises(ValueError, match=r"small.json is .*: restore it \('git checkout .*small.json'") as failure:
+        fetch(record)
+    assert one_line(failure)
+
+
+def test_a_listing_that_is_recorded_bad_says_how_to_have_the_mended_one(server, record):
+    weights = server.repositories[REPO] / WEIGHTS
+    content = weights.read_bytes()
+    weights.unlink()
+    with pytest.raises(ValueError, match=f"^{WEIGHTS} is missing$"):
+        fetch(record)
+    weights.write_bytes(content)
+    server.commits[REPO] = "b" * 40
+    with pytest.raises(ValueError, match=r"if the repository was mended since, remove me/small from .*small.json"):
+        fetch(record)
+    known = json.loads(record.read_text())
+    del known[REPO]
+    record.write_text(json.dumps(known))
+    assert fetch(record)[WEIGHTS].read_bytes() == content
+
+
+def test_what_a_killed_download_left_is_swept_and_what_a_living_one_writes_is_not(server, record):
+    from filelock import FileLock
+
+    blobs = hubcache.folder() / "models--me--small/blobs"
+    blobs.mkdir(parents=True)
+    for name in ("dead.0123abcd.incomplete", "alive.0123abcd.incomplete"):
+        (blobs / name).write_bytes(b"half")
+    locks = hubcache.folder() / ".locks/models--me--small"
+    locks.mkdir(parents=True)
+    with FileLock(locks / "alive.lock"):
+        fetch(record)
+    assert [path.name for path in blobs.glob("*.incomplete")] == ["alive.0123abcd.incomplete"]
+    fetch(record)
+    assert not list(blobs.glob("*.incomplete"))
+
+
+def test_a_network_that_goes_between_two_files_is_one_line_and_the_next_run_completes(server, record):
+    server.gone_after = 4  # the listing, and the first file
+    with pytest.raises((ValueError, FileNotFoundError), match="config.json.*run again") as failure:
+        fetch(record)
+    assert one_line(failure)
+    server.gone_after = None
+    server.requests.clear()
+    assert list(fetch(record)) == NAMES
+    assert not server.fetched("README.md") and server.fetched("config.json") == 1

@@ -55,3 +55,32 @@ def test_what_a_killed_run_left_is_found_by_the_same_settings_and_swept_by_other
     with placing.unfinished(tmp_path / "out", "b" * 64) as kept:
         assert not any(kept.iterdir())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_shared_once_and_what_is_shared_already_leaves_no_second_name(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_bytes(b"weights")
+    two.write_bytes(b"weights")
+    for _ in range(2):
+        placing.share(one, two)
+        assert one.samefile(two)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError, match="taken"):
+        placing.write_text(tmp_path / "taken", "text")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_run_that_went_on_from_pieces_and_fails_says_where_they_are(tmp_path: Path) -> None:
+    for noted in (False, True):
+        with pytest.raises(RuntimeError) as failure, placing.unfinished(tmp_path / "out", "a" * 64) as kept:
+            (kept / "piece").write_text("cut off")
+            raise RuntimeError("no piece")
+        notes = getattr(failure.value, "__notes__", [])
+        assert [str(kept) in note and "remove that first" in note for note in notes] == [True] * noted
+    with pytest.raises(ValueError, match="^steps") as failure, placing.unfinished(tmp_path / "out", "a" * 64):
+        raise ValueError("steps must be >= 1")
+    assert not hasattr(failure.value, "__notes__")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.machine import apart
+from stages.machine import apart, watcher
 
 
 def fail(message: str) -> None:
@@ -52,7 +52,7 @@ def test_what_is_raised_is_raised_here_with_where_it_arose() -> None:
     ],
 )
 def test_a_signal_is_named_and_memory_is_not_blamed_for_it(number: int, said: str) -> None:
-    if not apart.COUNTS.is_file():
+    if apart.killed_for_memory() is None:
         pytest.skip("this system does not count what it kills for memory")
     with pytest.raises(ValueError, match=said):
         apart.run("working", end_by, number)
@@ -63,20 +63,39 @@ def test_an_exit_without_a_word_tells_its_status() -> None:
         apart.run("working", leave, 3)
 
 
-def test_memory_is_blamed_where_the_system_has_killed_for_it(tmp_path: Path, monkeypatch) -> None:
-    counts = tmp_path / "vmstat"
-    monkeypatch.setattr(apart, "COUNTS", counts)
-    counts.write_text("nr_free_pages 5\noom_kill 3\n")
-    before = apart.killed_for_memory(counts)
-    counts.write_text("nr_free_pages 5\noom_kill 4\n")
+def test_memory_is_blamed_where_the_system_has_killed_for_it(monkeypatch) -> None:
     monkeypatch.setattr(apart, "killed_for_memory", lambda: 4)
-    assert before == 3
-    assert apart.ended(-9, before) == f"was killed by the system {apart.SHORT}"
+    assert apart.ended(-9, 3) == f"was killed by the system {apart.SHORT}"
+    assert apart.ended(-9, 4) == "was killed (SIGKILL) by someone"
     assert "by someone, or by the system for lack of memory" in apart.ended(-9, None)
 
 
+def test_the_count_of_ones_own_group_goes_before_the_machines(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(watcher, "VMSTAT", tmp_path / "vmstat")
+    monkeypatch.setattr(watcher, "CGROUP", tmp_path)
+    assert watcher.killed_for_memory() is None
+    (tmp_path / "vmstat").write_text("nr_free_pages 5\noom_kill 3\n")
+    assert watcher.killed_for_memory() == 3
+    (tmp_path / "memory.events").write_text("low 0\noom 1\noom_kill 1\n")
+    assert watcher.killed_for_memory() == 1
+
+
+class Unsendable(Exception):
+    def __init__(self, one: str, *, two: str) -> None:
+        super().__init__(one + two)
+
+
+def fail_unsendably() -> None:
+    raise Unsendable("half ", two="whole")
+
+
+def test_an_error_that_cannot_be_sent_says_what_it_said() -> None:
+    with pytest.raises(RuntimeError, match="^Unsendable: half whole"):
+        apart.run("working", fail_unsendably)
+
+
 PARENT = """
-from stages.machine import apart
+from stages.machine import apart, watcher
 from tests.machine.test_apart import tell_and_work
 
 if __name__ == "__main__":

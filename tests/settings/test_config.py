@@ -289,8 +289,30 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixtu
         raise ValueError("benchmark.steps must be at least 1")
     assert end.value.code == 2
     assert capsys.readouterr().err == "error: benchmark.steps must be at least 1\n"
-    with pytest.raises(ZeroDivisionError), config.main_guard():
-        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            b"<<<<<<< HEAD\nmodel:\n  a: 1\n=======\nmodel:\n  b: 1\n>>>>>>> other\n",
+            r"is not YAML \(line 2: .*'model:'\)",
+        ),
+        (b"model:\n\ta: 1\n", r"is not YAML \(line 2: found character '\\t'"),
+        (b"model: 'open\n", r"is not YAML \(line \d: found unexpected end of stream"),
+        (b"model: 2026-13-45\n", r"is not YAML \(month must be in 1..12"),
+        (b"model: " + b"[" * 5000, r"is not YAML \("),
+        (b"model: \xe9\n", r"is not UTF-8 \(byte 7\)"),
+        (b"model: \0\n", r"is not YAML \("),
+        (b"- a\n", "must hold the sections model, prompts"),
+        (b"", "must hold the sections model, prompts"),
+    ],
+)
+def test_a_file_that_is_no_settings_says_where_and_how_to_have_it_anew(params: Path, content: bytes, said: str) -> None:
+    params.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"params.yaml .*{said}.*`make params`") as failure:
+        config.load(("model",), None, [], params)
+    assert "\n" not in str(failure.value)
 
 
 STAGES = ["describe", "download", "export", "calibrate", "quantize", "scorer", "benchmark", "compare"]
