@@ -25,12 +25,12 @@ def read(xml: Path) -> ov.Model:
 
     for path in (xml, xml.with_suffix(".bin")):
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: run 'dvc repro{_target(xml)}' first")
+            raise FileNotFoundError(f"{path} is missing: run 'dvc repro{target(xml)}' first")
     try:
         return ov.Core().read_model(xml)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise ValueError(f"{xml} cannot be read ({reason}): run 'dvc repro -f{_target(xml)}'") from error
+        raise ValueError(f"{xml} cannot be read ({reason}): run 'dvc repro -f{target(xml)}'") from error
 
 
 def compile(model: ov.Model | Path, device: Device, *, reference: bool = False) -> ov.CompiledModel:
@@ -79,7 +79,7 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _target(xml: Path) -> str:
+def target(xml: Path) -> str:
     """' export@vega' of artifacts/ir/vega/fp16/unet/openvino_model.xml; nothing for a file elsewhere."""
     parts = xml.parts
     if len(parts) < 5 or parts[-5] != "ir":

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from stages.checkpoints import defaults
+from stages.ir import parts
 from stages.settings import samplers
 from stages.settings.schema import LATENT_PX, Pixels, Range, Sampler, Steps
 from stages.settings.spelling import nearest
@@ -93,7 +94,15 @@ def make(item: Item, task: str | None = None, **given: Any) -> Request:
     _check_words(values)
     _check_numbers(values)
     _check_task(values)
+    _check_fixed(item, values)
     return Request(model=item.model, precision=item.precision, **values)
+
+
+def _check_fixed(item: Item, values: dict[str, Any]) -> None:
+    """An IR of fixed shapes draws one size alone."""
+    for name, only in zip(("width", "height"), parts.fixed_px(item.folder), strict=True):
+        if only not in (None, values[name]):
+            raise Refused(name, f"{name} must be {only} with {item.name}, whose shapes are fixed, got {values[name]}")
 
 
 def _task(item: Item, task: str | None) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from stages.checkpoints import components, defaults
 from stages.checkpoints.defaults import Defaults
 from stages.files import layout, manifest
+from stages.ir import parts
 from stages.settings.spelling import nearest
 
 MAKE = "run `make repro`, or of one model `dvc repro quantize@mini-vega`"
@@ -63,6 +64,7 @@ def find(root: Path = Path(".")) -> Shelf:
 def item(folder: Path) -> Item:
     """The pipeline of one folder, wherever it lies; FileNotFoundError or ValueError where it is no whole IR folder."""
     described = manifest.read_whole(folder, rerun=_maker(folder))
+    parts.require(folder)
     index, facts = components.read_index(folder), described["facts"]
     settings = defaults.read(folder)
     return Item(
