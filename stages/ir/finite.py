@@ -25,7 +25,7 @@ def require(arrays: Mapping[str, Any], what: str) -> None:
     >>> require({"sample": np.zeros(2)}, "the UNet's inputs at step 0")
     """
     for name, array in arrays.items():
-        values = np.asarray(array)
+        values = np.asarray(array.float() if hasattr(array, "float") else array)  # NumPy has no bfloat16 of torch's
         if values.dtype.kind in "fc" and not np.isfinite(values).all():
             wrong = np.count_nonzero(~np.isfinite(values))
             kinds = "NaN" if np.isnan(values).any() else "infinite"

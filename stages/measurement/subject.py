@@ -241,7 +241,7 @@ def draw(subject: Subject, pipeline: Any, job: tasks.Job, precision: str, steps:
     how, calls = (subject.settings.model.sampler, steps, subject.room.clock), subject.room.calls
     before = calls["unet"]
     try:
-        with finite.of(f"{subject.key} {precision}, prompt {job.prompt.id!r}"):
+        with finite.of(f"{subject.key} {precision}, prompt {job.prompt.id!r}, seed {job.seed}"):
             found, joules = subject.meter.spent(lambda: tasks.run(pipeline, job, *how))
         return replace(found, unet_calls=calls["unet"] - before, joules=joules)
     except RuntimeError as error:

@@ -83,7 +83,7 @@ def measured(path: str, files: Files, machine: dict[str, Any], known: Iterable[d
     record = content.get("record") or (content if "precisions" in content else short(content))
     if not isinstance(record, dict) or "precisions" not in record or not isinstance(record.get("quantization"), str):
         raise ValueError(f"{path} holds neither a benchmark's record nor its metrics")
-    records.require_rows(record, path)
+    records.require_figures(record, path)
     identity = record.get("machine")
     if identity and machine.get("id") != identity:
         machine = next((one for one in known if one.get("id") == identity), {"id": identity})

@@ -16,12 +16,13 @@ from stages.ir import parts
 from stages.settings import samplers
 from stages.settings.schema import LATENT_PX, Pixels, Range, Sampler, Steps
 from stages.settings.spelling import nearest
+from stages.studio.shelf import TASKS as TASKS
 from stages.studio.shelf import Item
 
 LONGEST_PROMPT = 5_000  # characters: the text encoders read 77 tokens, some 60 words
 LARGEST_SEED = 2**53 - 1  # whole numbers that a browser's own are exact up to
 SMALLEST_PX = 16
-TASKS = (defaults.TEXT_TO_IMAGE, defaults.IMAGE_TO_IMAGE, defaults.TWO_STAGE)
+NUMBERS = ("num_inference_steps", "guidance_scale", "width", "height", "strength", "high_noise_fraction")
 
 
 class Refused(ValueError):
@@ -70,6 +71,9 @@ def own(item: Item, task: str | None = None) -> dict[str, Any]:
     missing = [name for name in ("num_inference_steps", "guidance_scale") if name not in said]
     if missing or not size:
         raise ValueError(f"{item.folder / defaults.FILE} lacks {', '.join(missing) or 'width and height'}")
+    for name, value in (said | size).items():
+        if name in NUMBERS and not _is_number(value):
+            raise ValueError(f"{item.folder / defaults.FILE}: {name} must be a number, got {_short(value)}")
     return {
         "task": task,
         "negative_prompt": said.get("negative_prompt", ""),
@@ -151,6 +155,10 @@ def _number(name: str, value: Any, bounds: Range, kind: type) -> Any:
     if not bounds.holds(found):
         raise Refused(name, f"{name} must be {_bounds(bounds)}, got {_short(value)}")
     return kind(found)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _bounds(bounds: Range) -> str:

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from stages import gates, history
 from stages.files import layout, manifest, records, shape
-from stages.studio import shelf
-from tests.fake_ir import fake_ir, put
+from stages.studio import request, shelf
+from tests.fake_gates import judged_reports
+from tests.fake_ir import changed, fake_ir, put
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "mini-vega"
@@ -107,4 +109,43 @@ def test_a_damaged_record_names_itself(tmp_path: Path, damaged: bytes) -> None:
 @pytest.mark.parametrize("rows", [None, [], {"int8": 3}])
 def test_a_record_without_figures_by_precision_is_none(rows: Any) -> None:
     with pytest.raises(ValueError, match="r.json has no (figures by name|'precisions')"):
-        records.require_rows({"precisions": rows}, "r.json")
+        records.require_figures({"precisions": rows}, "r.json")
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({}, "says nothing of text-to-image"),
+        ({"text-to-image": {"num_inference_steps": "many", "guidance_scale": 1}}, None),
+        ({"two-stage": {"base": "../../x"}}, "the base must be letters"),
+        ({"two-stage": {"base": ["x"]}}, "the base must be letters"),
+    ],
+)
+def test_a_folder_whose_defaults_are_none_is_not_on_the_shelf(project: Path, said: Any, message: str | None) -> None:
+    put(layout.ir(MODEL, "int8") / "generation_config.json", json.dumps(said).encode())
+    changed(project, MODEL)
+    if message:
+        with pytest.raises(ValueError, match=message):
+            shelf.item(layout.ir(MODEL, "int8"))
+    assert ("int8" in shelf.find()[MODEL]) is (message is None)
+
+
+@pytest.mark.parametrize("damage", [{"macs": "x"}, {"tasks": []}, {"per_prompt": 3}, {"speedup_step": "fast"}])
+def test_figures_of_another_kind_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: dict) -> None:
+    monkeypatch.chdir(judged_reports(tmp_path, (MODEL,)))
+    path = layout.benchmark(MODEL) / "record.json"
+    record = json.loads(path.read_text())
+    record["precisions"]["int8"] |= damage
+    path.write_text(json.dumps(record))
+    (name,) = damage
+    for ask in (lambda: gates.gates([], []), lambda: history.history([".", "."], dict(history.TOLERANCES))):
+        with pytest.raises(ValueError, match=f"record.json: {name} .* of 'int8' is not what a record has there"):
+            ask()
+
+
+def test_default_numbers_that_are_none_are_refused_by_name(project: Path) -> None:
+    said = {"text-to-image": {"num_inference_steps": 4, "guidance_scale": "much", "width": 64, "height": 64}}
+    put(layout.ir(MODEL, "int8") / "generation_config.json", json.dumps(said).encode())
+    changed(project, MODEL)
+    with pytest.raises(ValueError, match="generation_config.json: guidance_scale must be a number, got 'much'"):
+        request.own(shelf.item(layout.ir(MODEL, "int8")))

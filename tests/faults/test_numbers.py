@@ -54,7 +54,8 @@ def test_inputs_of_a_unet_are_refused_with_step_and_name(value: float, said: str
 
 
 def test_integers_and_torchs_numbers_are_numbers_too() -> None:
-    finite.require({"timestep": np.array([3]), "latents": torch.ones(2, dtype=torch.float16)}, "all")
+    for kind in (torch.float16, torch.bfloat16):
+        finite.require({"timestep": np.array([3]), "latents": torch.ones(2, dtype=kind)}, "all")
     with pytest.raises(NotFinite, match="latents are NaN"):
         finite.require({"latents": torch.tensor([NAN])}, "these")
 
