@@ -16,7 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from stages.files import layout, manifest, placing
+from stages.files import belonging, layout, manifest, placing
 from stages.files.layout import FP16
 from stages.ir import anatomy
 from stages.machine import budget, description, memory, sizes, usage
@@ -73,6 +73,7 @@ def verified(settings: Any) -> dict[str, str]:
     digests = {}
     for name, (owner, precision, rerun) in reruns.items():
         manifest.verify(layout.ir(owner, precision), rerun=rerun)
+        belonging.require_ir(owner, precision)
         digests[name] = manifest.digest(layout.ir(owner, precision))
     digests["scorer"] = manifest.digest(layout.SCORER)
     return digests

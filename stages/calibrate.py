@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.calibration import collecting, drafts, shards
-from stages.files import layout, manifest, placing
+from stages.files import belonging, layout, manifest, placing
 from stages.generation.residency import Room
-from stages.ir import runtime
+from stages.ir import parts, runtime
 from stages.machine import budget, memory, sizes, usage
 from stages.prompts import sets
 from stages.prompts.sets import Prompt
@@ -94,6 +94,11 @@ def _folders(settings: Settings, root: Path) -> dict[str, Path]:
     folders = {part: root / layout.ir(key, layout.FP16) for part, key in keys.items()}
     for part, key in keys.items():
         manifest.read_whole(folders[part], rerun=f"export@{key}")
+        belonging.require_ir(key, layout.FP16, root)
+        parts.require(folders[part])
+        samplers = memory.at_sizes(settings.model.sampler, settings.calibration.sizes)
+        parts.require_size(folders[part], samplers[:1])
+        parts.require_size(folders[part], samplers[1:], "calibration.sizes")
     return folders
 
 
@@ -115,8 +120,8 @@ def _lighter(folders: dict[str, Path], unet: str, kept: Path) -> dict[str, Path]
 
 def _describe(settings: Settings, chosen: list[Prompt], unet: str) -> dict:
     """Everything that decides what is recorded, the prompts' texts included; `unet` is what `auto` came to."""
-    parts = {part: config.as_dict(getattr(settings, part)) for part in ("model", "calibration", "device")}
-    return parts | {"unet": unet, "prompts": [[prompt.id, prompt.text] for prompt in chosen]}
+    said = {part: config.as_dict(getattr(settings, part)) for part in ("model", "calibration", "device")}
+    return said | {"unet": unet, "prompts": [[prompt.id, prompt.text] for prompt in chosen]}
 
 
 if __name__ == "__main__":

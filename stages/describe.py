@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from stages.files import layout, manifest, placing
+from stages.files import layout, manifest, placing, records
 from stages.machine import description
 from stages.prompts import sets
 from stages.settings import config
@@ -30,11 +30,20 @@ def describe(output: Path = layout.MACHINE) -> dict:
 
 def true_size(machine: str, own: Path = layout.TRUE_SIZE, committed: Path = layout.REFERENCE_TRUE_SIZE) -> None:
     """Leave at `own` what `make true-size` found on this machine; else the committed figures, of whatever machine."""
-    if own.is_file() and json.loads(own.read_text(encoding="utf-8")).get("machine", {}).get("id") == machine:
+    if own.is_file() and _machine_of(own) == machine:
         return
     text = committed.read_text(encoding="utf-8") if committed.is_file() else "{}\n"
     if not own.is_file() or own.read_text(encoding="utf-8") != text:
         placing.write_text(own, text)
+
+
+def _machine_of(path: Path) -> str | None:
+    """What is damaged is nobody's, and written anew."""
+    try:
+        described = records.read(path, "describe").get("machine")
+    except ValueError:
+        return None
+    return described.get("id") if isinstance(described, dict) else None
 
 
 def beside(seen: Path = layout.BESIDE) -> None:

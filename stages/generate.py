@@ -159,7 +159,7 @@ def _prompts(said: str) -> list[str]:
         return [said]
     path = Path(said[1:])
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read as text: {error}") from error
     if not any(lines):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from stages.calibration import shards
 from stages.cards import writing
-from stages.files import layout, manifest, placing
+from stages.files import belonging, layout, manifest, names, placing
 from stages.ir import anatomy, runtime
 from stages.machine import budget, memory, sizes, usage
 from stages.quantization import schemes, statistics
@@ -35,15 +35,16 @@ def quantize(model: str, settings: Quantization, root: Path = Path("."), place: 
     source, target = root / layout.ir(model, layout.FP16), root / (place or layout.ir(model, settings.name))
     _check_name(settings.name)
     before = manifest.verify(source, rerun=f"export@{model}")
-    samples = _samples(root / layout.calibration(model), model, settings)
+    belonging.require_ir(model, layout.FP16, root)
+    samples = _samples(model, settings, root)
     inputs, described = _inputs(model, settings, root), config.as_dict(settings)
     with placing.unfinished(target, key(model, settings, root)) as kept, placing.whole(target) as folder:
         for name in before["files"]:
             if Path(name) not in (UNET, UNET.with_suffix(".bin")):
                 placing.link(source / name, folder / name)
         allowed = for_role(before["settings"]["role"], settings)
-        schemes.quantize_unet(source / UNET, folder / UNET, allowed, samples or (), kept)
-        facts = _facts(source / UNET, folder / UNET) | manifest.origin(before)
+        quantized = schemes.quantize_unet(source / UNET, folder / UNET, allowed, samples or (), kept)
+        facts = _facts(source / UNET, folder / UNET) | manifest.origin(before) | {"quantized": quantized}
         facts |= _searched(folder / UNET.with_name(schemes.TABLE))
         facts |= {"precision": settings.name, "scheme": settings.scheme, "weights": settings.weights}
         facts |= {"weight_bits": weight_bits(settings)}
@@ -86,8 +87,9 @@ def main(argv: list[str] | None = None) -> None:
         model, overrides = config.arguments("quantize", argv)
         settings = config.load(READS, model, overrides).quantization
         target = layout.ir(model, settings.name)
+        needed = need(model, settings)  # first, as it looks at what is there
         about = {"scheme": settings.scheme, "key": key(model, settings)}
-        with usage.recorded("quantize", model, need(model, settings), target, **about):
+        with usage.recorded("quantize", model, needed, target, **about):
             facts = quantize(model, settings)["facts"]
         print(closing_line(model, facts))
 
@@ -100,6 +102,7 @@ def need(model: str, settings: Quantization) -> budget.Need:
         return budget.compress(found)
     calibration = layout.calibration(model)
     recorded = manifest.read_whole(calibration, rerun=f"calibrate@{model}")["facts"]
+    belonging.require_calibration(model)
     batch = len(next(shards.load_samples(calibration, 1))["sample"])
     asked = memory.Request(recorded["largest_px"], batch, statistics.floats())
     return budget.quantize(found, asked, min(settings.samples, recorded["samples"]), settings)
@@ -121,12 +124,14 @@ class _Samples:
         return iter(tqdm(samples, total=self.count, desc="quantize", unit="sample", disable=None, leave=False))
 
 
-def _samples(folder: Path, model: str, settings: Quantization) -> _Samples | None:
+def _samples(model: str, settings: Quantization, root: Path) -> _Samples | None:
     if settings.scheme not in NEEDS_SAMPLES:
         return None
     if settings.samples < 1:
         raise ValueError(f"quantization.samples must be >= 1 for scheme {settings.scheme!r}, got {settings.samples}")
+    folder = root / layout.calibration(model)
     recorded = manifest.verify(folder, rerun=f"calibrate@{model}")["facts"]["samples"]
+    belonging.require_calibration(model, root)
     return _Samples(folder, min(settings.samples, recorded))
 
 
@@ -167,8 +172,11 @@ def closing_line(model: str, facts: dict) -> str:
 
 
 def _check_name(name: str) -> None:
-    if name == layout.FP16 or Path(name).name != name or name.startswith("."):
-        raise ValueError(f"quantization.name must be a folder name other than '{layout.FP16}', got {name!r}")
+    if name.casefold() == layout.FP16 or not names.is_name(name):
+        raise ValueError(
+            f"quantization.name must be a folder name other than '{layout.FP16}', of {names.ALLOWED}, "
+            f"got {names.shown(name)}"
+        )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages import quantize
-from stages.files import layout, manifest, placing
+from stages.files import belonging, layout, manifest, placing
 from stages.ir import anatomy
 from stages.machine import apart, budget, description, memory, sizes, usage
 from stages.measurement import doubts, gallery, provenance, rows, sitting
@@ -43,11 +43,14 @@ def schemes(settings: Any, chosen: list[Scheme]) -> dict[str, Any]:
     """Make, measure, show; returns what figures.json holds."""
     key, machine = settings.model_key, description.require(layout.MACHINE)
     scorer, random_weights = verified(settings)
+    if any(map(takes_data, chosen)):
+        belonging.require_calibration(key)
     made = [make(key, scheme) for scheme in chosen]
     precisions = rows.precisions(key, made, settings.device)
     found, runs, reasons = sitting.measure_what_runs(settings, precisions, scorer)
     about = {"machine": machine["id"], "random_weights": random_weights, "clip_model": scorer}
-    about |= {"measured": provenance.measured()}
+    inputs = {name: manifest.digest(one.folder) for name, one in precisions.items()}
+    about |= {"measured": provenance.measured(), "inputs": inputs | {"scorer": manifest.digest(layout.SCORER)}}
     found = about | found
     found |= {"doubts": doubts.doubts(found)}
     table = rows.table(key, made, settings.device, found, reasons)
@@ -126,6 +129,8 @@ def verified(settings: Any) -> tuple[dict[str, Any] | None, bool]:
     """Facts of the CLIP model, None without one; whether weights are random. What is read is as its manifest says."""
     key, base = settings.model_key, settings.model.base
     found = {one: manifest.verify(layout.ir(one, layout.FP16), rerun=f"export@{one}") for one in {key, base}}
+    for one in found:
+        belonging.require_ir(one, layout.FP16)
     return manifest.verify(layout.SCORER, rerun="scorer")["facts"] or None, manifest.has_random_weights(found[key])
 
 
@@ -178,6 +183,7 @@ def load(model: str, names: list[str], overrides: list[str]) -> tuple[Any, list[
     manifest.read_whole(layout.ir(model, layout.FP16), rerun=f"export@{model}")
     if any(map(takes_data, found)):
         manifest.read_whole(layout.calibration(model), rerun=f"calibrate@{model}")
+        belonging.require_calibration(model)
     return settings, found
 
 

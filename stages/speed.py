@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stages.files import layout, manifest, placing
+from stages.files import belonging, layout, manifest, placing
 from stages.files.layout import FP16
 from stages.generation import drawing, speeding
 from stages.generation.residency import Room
@@ -48,7 +48,7 @@ def speed(settings: Any, ways: list[Way]) -> dict[str, Any]:
     """Make, draw, judge; returns what figures.json holds."""
     key, machine = settings.model_key, description.require(layout.MACHINE)
     chosen = sets.load_prompts(settings.prompts, "evaluation", settings.benchmark.prompts)
-    scorer = manifest.verify(layout.SCORER, rerun="scorer")["facts"] or None
+    scorer, inputs = manifest.verify(layout.SCORER, rerun="scorer")["facts"] or None, verified(settings)
     with latency.disturbance(description.load_average()) as noise:
         drawn, count = draw(settings, ways, chosen, machine["id"])
     random = manifest.has_random_weights(manifest.read(layout.ir(key, FP16), rerun=f"export@{key}"))
@@ -57,10 +57,26 @@ def speed(settings: Any, ways: list[Way]) -> dict[str, Any]:
         paces.forget(rows)
     found = {"model": key, "title": settings.model.title, "machine": machine["id"], "random_weights": random}
     found |= {"size_px": [settings.model.sampler.width, settings.model.sampler.height], "prompts": count}
-    found |= {"floats": memory.floats(settings.device), "noise": noise, "clip_model": scorer, "rows": rows}
+    found |= {
+        "inputs": inputs,
+        "floats": memory.floats(settings.device),
+        "noise": noise,
+        "clip_model": scorer,
+        "rows": rows,
+    }
     speed_table.judge(found, settings.speed)
     write(found, drawn, [prompt.text for prompt in chosen[:count]])
     return found
+
+
+def verified(settings: Any) -> dict[str, str]:
+    """Digests of all that is read, each folder being what its manifest says, and the quantized IR of the FP16 one."""
+    key, digests = settings.model_key, {"scorer": manifest.digest(layout.SCORER)}
+    for name, stage in ((FP16, "export"), (settings.quantization.name, "quantize")):
+        manifest.verify(layout.ir(key, name), rerun=f"{stage}@{key}")
+        belonging.require_ir(key, name)
+        digests[name] = manifest.digest(layout.ir(key, name))
+    return digests
 
 
 def draw(settings: Any, ways: list[Way], chosen: list[sets.Prompt], machine: str) -> tuple[list[paces.Drawn], int]:

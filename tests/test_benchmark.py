@@ -410,7 +410,10 @@ def test_a_model_that_computes_nonsense_is_named_with_precision_and_seed(folder)
     content[offset : offset + size] = b"\xff\x7e" * (size // 2)  # NaN
     (unet / "openvino_model.bin").write_bytes(content)
     manifest.write(unet.parent, stage="export", inputs={}, settings={})
-    with pytest.raises(ValueError, match="base fp16 in float32 drew a picture that is not finite .*seed 1"):
+    made_of = {"ir": manifest.digest(unet.parent)}
+    manifest.write(Path("artifacts/ir/base/int8"), stage="quantize", inputs=made_of, settings={})
+    said = "base fp16 in float32, prompt '.*', seed 1: the UNet's inputs at step 1: .* of sample are NaN"
+    with pytest.raises(ValueError, match=said):
         stage.benchmark(config.load(stage.READS, "base", []))
 
 
@@ -418,9 +421,8 @@ def test_a_model_called_int8_that_runs_none_is_an_error_before_anything_is_timed
     for suffix in (".xml", ".bin"):
         unet = Path("artifacts/ir/base/{}/unet/openvino_model").as_posix() + suffix
         shutil.copyfile(unet.format("fp16"), unet.format("int8"))
-    manifest.write(
-        Path("artifacts/ir/base/int8"), stage="quantize", inputs={}, settings={}, facts={"scheme": "weights_first"}
-    )
+    made_of, facts = {"ir": manifest.digest(Path("artifacts/ir/base/fp16"))}, {"scheme": "weights_first"}
+    manifest.write(Path("artifacts/ir/base/int8"), stage="quantize", inputs=made_of, settings={}, facts=facts)
     monkeypatch.setattr(turns, "interleaved_runs", lambda *_: pytest.fail("timed"))
     monkeypatch.setattr(footprint, "measure", lambda *_: FOOTPRINT)
     monkeypatch.setattr(peak, "peak_gops", lambda _: {"float": 1.0, "int8": 1.0})

@@ -102,7 +102,8 @@ def tiny_int8(model: str) -> Path:
         ov.Core().read_model(source / "unet/openvino_model.xml"), nncf.Dataset(points), subset_size=len(points)
     )
     ov.save_model(unet, target / "unet/openvino_model.xml")
-    manifest.write(target, stage="quantize", inputs={}, settings={}, facts={"scheme": "notebook"})
+    made_of = {"ir": manifest.digest(source)}
+    manifest.write(target, stage="quantize", inputs=made_of, settings={}, facts={"scheme": "notebook"})
     return target
 
 

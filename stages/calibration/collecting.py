@@ -16,7 +16,7 @@ import numpy as np
 from stages.calibration import drafts, shards
 from stages.generation import drawing, pipelines, recording
 from stages.generation.residency import Room
-from stages.ir import runtime
+from stages.ir import finite, runtime
 from stages.machine import memory
 from stages.prompts import sets
 from stages.prompts.sets import Prompt
@@ -28,19 +28,22 @@ FIRST_SEED = 1_000_000  # away from the benchmark's: no image is drawn from a no
 
 
 def collect(settings: Settings, folders: dict[str, Path], chosen: list[Prompt], target: Path, room: Room) -> int:
-    """Write the shards that `target` lacks; returns how many of all prompts the tokenizer cuts short.
+    """Write the shards that `target` lacks; returns how many of all prompts the tokenizer cuts short, the negative
+    one among them.
 
     `folders`: {"ir": the model's own}, and of a refiner {"base": its base's}.
     """
     sampler, device = memory.largest(_samplers(settings)), settings.device
-    missing = [number for number in range(len(chosen)) if not shards.shard_path(target, number).is_file()]
+    missing = [number for number in range(len(chosen)) if not shards.is_whole(shards.shard_path(target, number))]
     starts = _starts(folders["base"], settings, chosen, missing, room) if "base" in folders else {}
     task = "two-stage" if "base" in folders else "text-to-image"
     pipeline = pipelines.load(folders["ir"], task, sampler, device, room=room)
-    for number, encoded in _encoded(pipeline, chosen, missing, sampler, "calibrate"):
-        samples = _record_prompt(pipeline, settings, encoded, (number, len(chosen)), starts.get(number))
+    for number, encoded in _encoded(pipeline, settings.model_key, chosen, missing, sampler, "calibrate"):
+        with finite.of(f"{settings.model_key}, prompt {chosen[number].id!r}"):
+            samples = _record_prompt(pipeline, settings, encoded, (number, len(chosen)), starts.get(number))
         shards.save_shard(shards.shard_path(target, number), samples, {"prompt": chosen[number].id})
-    return sets.count_truncated(chosen, pipeline.tokenizer_2)
+    cut = sets.truncated(chosen, drawing.negative_of(sampler), pipeline.tokenizer_2)
+    return len(cut["prompts"]) + cut["negative_prompt"]
 
 
 def choose_steps(total: int, count: int, turn: int, turns: int, seed: int = 0) -> list[int]:
@@ -106,10 +109,10 @@ def _starts(base: Path, settings: Settings, chosen: list[Prompt], missing: list[
         return {}
     sampler = memory.largest(_samplers(settings))
     pipeline = pipelines.load(base, "text-to-image", sampler, settings.device, room=room)
-    starts = {
-        number: _start(pipeline, settings, encoded, number)
-        for number, encoded in _encoded(pipeline, chosen, missing, sampler, "base latents")
-    }
+    starts, name = {}, settings.model.base
+    for number, encoded in _encoded(pipeline, name, chosen, missing, sampler, "base latents"):
+        with finite.of(f"{name}, prompt {chosen[number].id!r}"):
+            starts[number] = _start(pipeline, settings, encoded, number)
     room.clear()
     return starts
 
@@ -128,10 +131,11 @@ def _planned(pipeline: Any, settings: Settings, number: int) -> drafts.Draft | N
 
 
 def _encoded(
-    pipeline: Any, chosen: list[Prompt], missing: list[int], sampler: Sampler, what: str
+    pipeline: Any, model: str, chosen: list[Prompt], missing: list[int], sampler: Sampler, what: str
 ) -> Iterator[tuple[int, drawing.Encoded]]:
     """Numbers of the missing prompts with their embeddings, which are all made before the UNet is loaded."""
-    encoded = drawing.encode_ahead(pipeline, [chosen[number].text for number in missing], sampler)
+    with finite.of(model):
+        encoded = drawing.encode_ahead(pipeline, [chosen[number].text for number in missing], sampler)
     yield from zip(_with_bar(missing, what), encoded, strict=True)
 
 

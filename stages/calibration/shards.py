@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from stages.ir import finite
 from stages.ir.runtime import Inputs
 
 
@@ -27,13 +28,32 @@ def save_shard(path: Path, samples: list[Inputs], notes: dict[str, str]) -> None
 
 
 def load_shard(path: Path) -> list[Inputs]:
+    """Its samples; ValueError where the file is cut off, holds something else, or NaN and infinity."""
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     samples: dict[str, Inputs] = {}
-    for key, value in sorted(load_file(path).items()):
-        number, name = key.split("/", 1)
-        samples.setdefault(number, {})[name] = value
+    try:
+        for key, value in sorted(load_file(path).items()):
+            number, name = key.split("/", 1)
+            samples.setdefault(number, {})[name] = value
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise _damaged(path, error) from error
+    for number, sample in samples.items():
+        finite.require(sample, f"{path}, sample {int(number)}")
     return list(samples.values())
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a shard is there, as long as its header says."""
+    try:
+        return path.is_file() and count_samples(path) > 0
+    except ValueError:
+        return False
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path} holds no UNet inputs ({error}): run 'dvc repro -f calibrate@{path.parent.name}'")
 
 
 def load_samples(folder: Path, count: int) -> Iterator[Inputs]:
@@ -42,6 +62,8 @@ def load_samples(folder: Path, count: int) -> Iterator[Inputs]:
     Fewer than there are: one of every shard before a second of any, and neighbours give different steps.
     """
     shards = sorted(folder.glob("*.safetensors"))
+    if not shards:
+        raise FileNotFoundError(f"{folder} holds no UNet inputs: run 'dvc repro -f calibrate@{folder.name}'")
     chosen = _spread([count_samples(path) for path in shards], count)
     for number, path in enumerate(shards):
         wanted = sorted(sample for shard, sample in chosen if shard == number)
@@ -63,7 +85,10 @@ def _spread(sizes: list[int], count: int) -> list[tuple[int, int]]:
 
 def count_samples(path: Path) -> int:
     """How many samples a shard holds, without reading them."""
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(path, framework="numpy") as file:
-        return len({key.split("/", 1)[0] for key in file.keys()})
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return len({key.split("/", 1)[0] for key in file.keys()})
+    except SafetensorError as error:
+        raise _damaged(path, error) from error

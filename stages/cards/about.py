@@ -86,7 +86,7 @@ def of(folder: Path, said: dict[str, Any]) -> About:
     """`said` is the folder's manifest, or what is going to be written into it."""
     index = components.read_index(folder)
     return About(
-        said=said,
+        said=plain(said),
         role=components.role(index),
         scheduler=index["scheduler"][1],
         options=components.read_json(folder / samplers.FILE),
@@ -106,4 +106,9 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 def draft(stage: str, settings: dict[str, Any], facts: dict[str, Any], tools: dict[str, Any]) -> dict[str, Any]:
     """What a manifest is about to say, with the very types that it is read back with."""
-    return json.loads(json.dumps({"stage": stage, "settings": settings, "facts": facts, "tools": tools}))
+    return plain({"stage": stage, "settings": settings, "facts": facts, "tools": tools})
+
+
+def plain(said: dict[str, Any]) -> dict[str, Any]:
+    """Of dictionaries, lists and values that every writer knows."""
+    return json.loads(json.dumps(said))

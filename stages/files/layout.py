@@ -7,6 +7,7 @@ from pathlib import Path
 
 FP16 = "fp16"  # the precision that every other one is made of and compared with
 REFERENCE = "reference"  # what pictures of FP16 in float32 are filed under, beside those of the precisions
+TAKEN = (FP16, REFERENCE, "base")  # what no scheme may be called
 IR = Path("artifacts/ir")
 SCORER = Path("artifacts/scorer")
 TINY_VAE = Path("artifacts/tiny-vae")

@@ -9,9 +9,10 @@ import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from stages.files import placing
+from stages.files import placing, shape
+from stages.files.names import safe_name as safe_name
 from stages.files.remedy import remedy
 
 NAME = "manifest.json"
@@ -61,31 +62,31 @@ def _share(folder: Path, files: dict[str, dict], beside: Iterable[Path]) -> None
 
 def _large_files(folder: Path) -> list[tuple[Path, dict]]:
     try:
-        files = json.loads((folder / NAME).read_text())["files"]
-        return [(folder / name, entry) for name, entry in files.items() if entry["size"] >= SHARED_BYTES]
-    except (OSError, ValueError, KeyError, TypeError):  # no whole folder: nothing to share
+        files = read(folder, rerun="")["files"]
+    except (OSError, ValueError):  # no whole folder: nothing to share
         return []
+    return [(folder / name, entry) for name, entry in files.items() if entry["size"] >= SHARED_BYTES]
 
 
 def read(folder: Path, *, rerun: str) -> dict:
-    """The manifest alone, its files unchecked."""
+    """The manifest, its shape checked; what it does not say is an error that names the file, and not a KeyError."""
     path = folder / NAME
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: {remedy(path, rerun)} first")
     try:
-        manifest = json.loads(path.read_text())
-    except ValueError as error:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}): {remedy(path, rerun)}") from error
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
-        raise ValueError(f"{path} is not a manifest: {remedy(path, rerun)}")
-    return manifest
+    if flaw := shape.flaw(manifest):
+        raise ValueError(f"{path} is not a manifest, {flaw}: {remedy(path, rerun)}")
+    return shape.said(manifest, path, rerun)
 
 
 def read_whole(folder: Path, *, rerun: str) -> dict:
     """The manifest of a folder whose files are all there, each of its size; contents unread, as hashing takes time."""
     manifest = read(folder, rerun=rerun)
     for name, expected in manifest["files"].items():
-        path = folder / safe_name(name)
+        path = folder / name
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: {remedy(path, rerun)}")
         if size(path) != expected["size"]:
@@ -94,12 +95,12 @@ def read_whole(folder: Path, *, rerun: str) -> dict:
 
 
 def is_whole(folder: Path, **said: object) -> bool:
-    """Whether a folder is whole and its manifest says this, such as `key=...`; contents unread."""
+    """Whether a folder is what its manifest says, and that says this, such as `key=...`: else it is made anew."""
     try:
-        found = read_whole(folder, rerun="")
+        found = verify(folder, rerun="")
     except (ValueError, FileNotFoundError):
         return False
-    return all(found[name] == value for name, value in said.items())
+    return all(found.get(name) == value for name, value in said.items())
 
 
 def verify(folder: Path, *, rerun: str) -> dict:
@@ -145,14 +146,6 @@ def key(stage: str, inputs: dict[str, str], settings: dict) -> str:
     """A hash that changes whenever the stage would have to be run again for its inputs or settings."""
     text = json.dumps([stage, inputs, settings], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def safe_name(name: str) -> str:
-    """The relative name itself, refused when it is absolute or climbs out of its folder."""
-    path = PurePosixPath(name)
-    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or ":" in path.parts[0] or "\0" in name:
-        raise ValueError(f"file name {name!r} is refused: only relative names inside the folder are allowed")
-    return name
 
 
 def sha256(path: Path) -> str:

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from stages.ir import finite
+
 if TYPE_CHECKING:
     from PIL import Image
 
     from stages.settings.schema import Sampler
 
+SHOWN = 80  # characters of a prompt in an error
 SECOND_SEED = 10_000  # a refiner's, apart from its base's: the same noise twice would be no noise at all
 Encoded = dict[str, Any]  # embeddings of one prompt, as the pipelines take them
 
@@ -64,6 +67,8 @@ def generate(
         settings["timesteps"] = timesteps
     if on_step is not None:
         settings["callback_on_step_end"] = _callback(on_step)
+    if not isinstance(prompt, str):
+        finite.require(prompt, "the text encoders' results")
     result = pipeline(
         **({"prompt": prompt, **_negative(sampler)} if isinstance(prompt, str) else prompt),
         num_inference_steps=steps,
@@ -71,12 +76,16 @@ def generate(
         generator=generator,
         **settings,
     )
-    return result.images if output == "latent" else result.images[0]
+    if output == "latent":
+        finite.require({"latents": result.images}, "what the UNet drew")
+        return result.images
+    return result.images[0]
 
 
 def decode(pipeline: Any, latents: Any) -> Image.Image:
     """The picture of finished latents (1, 4, h, w), as the pipeline itself makes it at `output` "pil"."""
     decoded = pipeline.vae.decode(unscaled(latents, pipeline.vae.config), return_dict=False)[0]
+    finite.require({"pixels": decoded}, "the VAE decoder's result")
     return pipeline.image_processor.postprocess(decoded, output_type="pil")[0]
 
 
@@ -93,14 +102,20 @@ def encode_prompt(pipeline: Any, prompt: str, sampler: Sampler) -> Any:
 def encode_ahead(pipeline: Any, prompts: list[str], sampler: Sampler) -> list[Encoded]:
     """What `generate` takes in place of each prompt, so that text encoders need not stay while UNet steps run."""
     names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
-    return [
-        {
-            name: tensor.clone()  # OpenVINO writes the next prompt's into the same memory
-            for name, tensor in zip(names, encode_prompt(pipeline, prompt, sampler), strict=True)
-            if tensor is not None
-        }
-        for prompt in prompts
-    ]
+    encoded = []
+    for prompt in prompts:
+        found = dict(zip(names, encode_prompt(pipeline, prompt, sampler), strict=True))
+        found = {name: tensor for name, tensor in found.items() if tensor is not None}
+        with finite.of(f"prompt {prompt[:SHOWN]!r}"):
+            finite.require(found, "the text encoders' results")
+        # OpenVINO writes the next prompt's into the same memory
+        encoded.append({name: tensor.clone() for name, tensor in found.items()})
+    return encoded
+
+
+def negative_of(sampler: Sampler) -> str:
+    """The negative prompt, where guidance asks for it."""
+    return sampler.negative_prompt if sampler.guidance > 1 else ""
 
 
 def _negative(sampler: Sampler) -> dict[str, str | None]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from stages.checkpoints import components, samplers
 from stages.generation import tiles
 from stages.ir import anatomy, runtime
+from stages.ir import parts as ir_parts
 from stages.machine import memory, sizes
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def load(
     called.
     """
     _require_parts(ir)
+    ir_parts.require_size(ir, [sampler])
     runtime.require_device(device.name)
     pipeline = _class(task).from_pretrained(
         ir,  # a folder that is there: nothing is exported, nothing is asked of the Hub
@@ -101,6 +103,7 @@ def also(pipeline: Any, task: str) -> Any:
 def _require_parts(ir: Path) -> None:
     components.read_index(ir)  # loading imports whatever modules an index names
     needed = ("scheduler/scheduler_config.json", *(f"unet/{file}" for file in components.IR_FILES))
+    ir_parts.require(ir)
     missing = [name for name in needed if not (ir / name).is_file()]
     if missing:
         raise FileNotFoundError(f"{ir} is not a whole IR folder, {missing[0]} is missing: run 'dvc repro' to make it")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.ir import finite
 from stages.ir.runtime import Inputs
 
 
@@ -24,13 +25,15 @@ def recording(pipeline: Any, keep: Callable[[int], bool], last: int | None = Non
     """Yield a list that fills with the UNet's inputs at the steps (0, 1, ... since entering) that `keep` wants.
 
     They are copies: OpenVINO shares the memory of what it is given, and a later request may write into it. At the step
-    `last` the UNet is not evaluated: the drawing is given up, and the block left.
+    `last` the UNet is not evaluated: the drawing is given up, and the block left. NotFinite names the step and the
+    input that holds NaN or infinity.
     """
     samples: list[Inputs] = []
     step = count()
 
     def listen(request: Any, inputs: dict[str, Any], options: dict[str, Any]) -> Any:
         number = next(step)
+        finite.require(inputs, f"the UNet's inputs at step {number}")
         if keep(number):
             samples.append(_copied(inputs))
         if number == last:

@@ -11,6 +11,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.ir import parts
+
 if TYPE_CHECKING:
     import openvino as ov
 
@@ -96,7 +98,7 @@ def behind(node: Any, kinds: tuple[str, ...]) -> Any:
 
 def stored(folder: Path) -> str:
     """How the UNet of an IR folder is stored: `fp16`, `int8` with quantized activations, or `int8-weights` alone."""
-    xml = (folder / "unet" / "openvino_model.xml").read_text(encoding="utf-8")
+    xml = parts.graph(folder / "unet" / "openvino_model.xml")
     if 'type="FakeQuantize"' in xml:
         return INT8
     return INT8_WEIGHTS if re.search(r'<data element_type="[iu][48]" shape="\d+, ', xml) else FP16

@@ -27,12 +27,12 @@ def read(xml: Path) -> ov.Model:
 
     for path in (xml, xml.with_suffix(".bin")):
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: {_way(path)}")
+            raise FileNotFoundError(f"{path} is missing: {way(path)}")
     try:
         return ov.Core().read_model(xml)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise ValueError(f"{xml} cannot be read ({reason}): {_way(xml)}") from error
+        raise ValueError(f"{xml} cannot be read ({reason}): {way(xml)}") from error
 
 
 def compile(model: ov.Model | Path, device: Device, *, reference: bool = False) -> ov.CompiledModel:
@@ -81,9 +81,15 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _way(path: Path) -> str:
-    """What brings artifacts/ir/vega/fp16/unet/openvino_model.xml back; of a file elsewhere only its owner knows."""
+def way(path: Path) -> str:
+    """What brings a part's file back; of one elsewhere than in artifacts/ir only its owner knows."""
+    made = target(path)
+    return remedy(path, made.strip()) if made else "it has to be made again"
+
+
+def target(path: Path) -> str:
+    """' export@vega' of artifacts/ir/vega/fp16/unet/openvino_model.xml; nothing for a file elsewhere."""
     parts = path.parts
     if len(parts) < 5 or parts[-5] != "ir":
-        return "it has to be made again"
-    return remedy(path, f"{'export' if parts[-3] == 'fp16' else 'quantize'}@{parts[-4]}")
+        return ""
+    return f" {'export' if parts[-3] == 'fp16' else 'quantize'}@{parts[-4]}"

@@ -14,7 +14,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from stages.files import manifest
+from stages.files import manifest, records
 
 PROC = Path("/proc")
 CGROUP = Path("/sys/fs/cgroup")
@@ -51,9 +51,7 @@ def describe() -> dict[str, Any]:
 
 def require(path: Path) -> dict[str, Any]:
     """The description in the file, reports/machine.json, which must be this machine's."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: run 'dvc repro describe' first")
-    described, found = json.loads(path.read_text()), describe()
+    described, found = records.read(path, "describe"), describe()
     if described.get("id") != found["id"]:
         raise ValueError(
             f"{path} describes machine {described.get('id')}, this one is {found['id']}: run 'dvc repro describe'"

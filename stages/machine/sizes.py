@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.checkpoints import architectures, components
+from stages.ir import parts as ir_parts
 
 if TYPE_CHECKING:
     from stages.settings.schema import Source
@@ -63,6 +64,7 @@ def of_checkpoint(folder: Path) -> Sizes:
 
 def of_ir(folder: Path) -> Sizes:
     """Sizes of the components in an IR folder, by checkpoint folder like the others."""
+    ir_parts.require(folder)
     found: Sizes = {}
     for component in components.COMPONENTS:
         if (folder / component.name).is_dir():
@@ -93,7 +95,7 @@ def _of_files(files: list[Path]) -> Size:
 
 def _of_xml(path: Path) -> Size:
     """Constants of an IR; a text search, since parsing a large graph takes seconds."""
-    text = path.read_text(encoding="utf-8")
+    text = ir_parts.graph(path)
     found = [[int(side) for side in shape.split(",")] for shape in CONSTANT.findall(text) if shape]
     return replace(_size_of(found), embeds_guidance=GUIDANCE_INPUT in text)
 

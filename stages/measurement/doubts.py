@@ -1,5 +1,5 @@
-"""What is to be doubted in a record: pictures that cannot be right although none is black, INT8 that hardly runs, times
-of a clock at another pace or of more steps than were asked for.
+"""What is to be doubted in a record: prompts that are read in part, pictures that cannot be right although none is
+black, INT8 that hardly runs, times of a clock at another pace or of more steps than were asked for.
 
 Consumes a record; produces sentences, none where all is well. Pictures of random weights are not doubted: they are
 noise.
@@ -14,6 +14,7 @@ from stages.measurement import clocks, evaluations, proof
 
 NOTHING_IN_COMMON_DB = 12.0  # PSNR of two unrelated pictures of the miniatures: 6 to 11
 ALIKE = 0.6  # CLIP similarity of unrelated pictures stays below
+NAMED = 5  # prompts, in one sentence
 ABOVE_FLOOR = 0.1  # of the way from a wrong prompt's score to 100
 
 
@@ -23,7 +24,22 @@ def doubts(record: dict[str, Any]) -> list[str]:
     said += [f"{name}: {row['overflow']}" for name, row in rows if row.get("overflow")]
     said = [sentence for sentence in [*said, clocks.doubt(record.get("clock"))] if sentence]
     said += [sentence for name, row in rows for sentence in evaluations.doubts(row, name)]
-    return said if record["random_weights"] else [*said, *of_pictures(record), *of_controls(record)]
+    if record["random_weights"]:
+        return said
+    return [*said, *of_prompts(record), *of_pictures(record), *of_controls(record)]
+
+
+def of_prompts(record: dict[str, Any]) -> list[str]:
+    """Texts that are not drawn to their end, though scores judge pictures by them."""
+    cut = record.get("truncated") or {}
+    ids, tokens, said = cut.get("prompts") or [], cut.get("tokens"), []
+    if ids:
+        named = ", ".join(ids[:NAMED]) + (f" and {len(ids) - NAMED} more" if len(ids) > NAMED else "")
+        what = "prompts are" if len(ids) > 1 else "prompt is"
+        said += [f"{len(ids)} {what} longer than the {tokens} tokens that are read, the rest is not drawn: {named}"]
+    if cut.get("negative_prompt"):
+        said += [f"the negative prompt is longer than the {tokens} tokens that are read: the rest has no effect"]
+    return said
 
 
 def of_controls(record: dict[str, Any]) -> list[str]:

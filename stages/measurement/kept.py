@@ -6,6 +6,7 @@ own, whole or absent; without a folder they are remembered, and gone with the pr
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -31,29 +32,34 @@ class Kept:
         """Numbers, texts, lists and dictionaries: what JSON holds."""
         if self.folder is None:
             return self._remember(name, make)
-        path = self.folder / f"{file_name(name)}.json"
+        path = self._path(name, "json")
         if not path.is_file():
             placing.write_text(path, json.dumps(make()))
-        return json.loads(path.read_text(encoding="utf-8"))
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} of a run that was stopped is damaged ({error}): remove {path.parent}") from error
 
     def arrays(self, name: str, make: Callable[[], tuple[Arrays, dict[str, Any]]]) -> tuple[Arrays, dict[str, Any]]:
         """Arrays by name, in order, and facts beside them."""
         if self.folder is None:
             return self._remember(name, make)
-        path = self.folder / f"{file_name(name)}.safetensors"
+        path = self._path(name, "safetensors")
         if not path.is_file():
             save(path, *make())
         return load(path)
 
     def found(self, name: str) -> tuple[Arrays, dict[str, Any]]:
         """Arrays that are there."""
-        return self._remembered[name] if self.folder is None else load(self.folder / f"{file_name(name)}.safetensors")
+        return self._remembered[name] if self.folder is None else load(self._path(name, "safetensors"))
 
     def has(self, name: str) -> bool:
         """Whether arrays of that name are there."""
-        return name in self._remembered or (
-            self.folder is not None and (self.folder / f"{file_name(name)}.safetensors").is_file()
-        )
+        return name in self._remembered or (self.folder is not None and self._path(name, "safetensors").is_file())
+
+    def _path(self, name: str, suffix: str) -> Path:
+        """Of a piece: other names have other files, those of the prompts `a-b` and `a--b` too."""
+        return self.folder / f"{file_name(name)}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.{suffix}"
 
     def _remember(self, name: str, make: Callable[[], Any]) -> Any:
         if name not in self._remembered:
@@ -77,8 +83,11 @@ def save(path: Path, arrays: Arrays, facts: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> tuple[Arrays, dict[str, Any]]:
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(path, framework="numpy") as file:
-        about = json.loads(file.metadata()["facts"])
-        return {name: file.get_tensor(name) for name in about["order"]}, about["facts"]
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = json.loads(file.metadata()["facts"])
+            return {name: file.get_tensor(name) for name in about["order"]}, about["facts"]
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} of a run that was stopped is damaged ({error}): remove {path.parent}") from error

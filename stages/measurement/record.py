@@ -10,12 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 from stages.files import layout
+from stages.generation import drawing
 from stages.machine import description, fitting, overflow
 from stages.measurement import clocks, curve, evaluations, figures, latency, likeness, peak, proof, tasks, turns
 from stages.measurement import reference as references
 from stages.measurement import subject as subjects
 from stages.measurement.reference import Reference
 from stages.measurement.subject import Subject
+from stages.prompts import sets
 from stages.settings import config
 
 
@@ -23,13 +25,14 @@ def measure(subject: Subject, tick: Callable[[], Any]) -> tuple[dict[str, Any], 
     """All figures but CLIP's, the runs of every precision, whose pictures are kept, and what they are compared with."""
     reference = references.reference(subject, tick)
     groups = fitting.groups(subject.folders, subject.asked, subject.room.limit_gb)
-    rows, runs, costs = {}, {}, turns.footprints(subject, reference, tick)
+    rows, runs, cut, costs = {}, {}, {}, turns.footprints(subject, reference, tick)
     stopwatch = subject.room.whole_clock
     with latency.disturbance(description.load_average()) as disturbance, clocks.compared(stopwatch) as clock:
         peaks = subject.kept.value("peaks", lambda: peak.peak_gops(subject.settings.device))
         for group in groups:
             loaded = {name: subjects.load(subject, name) for name in group}
             static = {name: proven(subject, name, pipes, reference) for name, pipes in loaded.items()}
+            cut = truncated(subject, next(iter(loaded.values())))
             runs |= turns.interleaved_runs(subject, loaded, reference, tick)
             times = turns.part_times(subject, loaded, reference)
             joules = turns.step_joules(subject, loaded, reference)
@@ -48,7 +51,7 @@ def measure(subject: Subject, tick: Callable[[], Any]) -> tuple[dict[str, Any], 
     }
     about = header(subject, runs, disturbance, peaks)
     about |= {"reference": reference.name, "pictures_against": reference.drawn_by, "points": points(reference)}
-    about |= {"interleaved": together, "left_out": subject.left_out}
+    about |= {"truncated": cut, "interleaved": together, "left_out": subject.left_out}
     about |= {"clock": clock, "energy": subject.meter.about()}
     return about | {"precisions": {name: rows[name] for name in sorted(rows, key=subject.order)}}, runs, reference
 
@@ -113,6 +116,12 @@ def header(
         "peak_gops": peaks,
         "noise": disturbance,
     }
+
+
+def truncated(subject: Subject, pipes: dict[str, Any]) -> dict[str, Any]:
+    """Prompts whose end the text encoders do not see, see stages.prompts.sets."""
+    negative = drawing.negative_of(subject.settings.model.sampler)
+    return sets.truncated(subject.prompts, negative, pipes[subject.main_task].tokenizer_2)
 
 
 def points(reference: Reference) -> list[list[str | float]]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from stages.files import layout
 from stages.generation import drawing, recording
+from stages.ir import finite
 from stages.machine import fitting
 from stages.measurement import controls, tasks
 from stages.measurement import subject as subjects
@@ -104,8 +105,11 @@ def predicted(
     for owner in dict.fromkeys(owners):
         mine = [point for point, other in zip(points, owners, strict=True) if other == owner]
 
-        def predict(mine: list[Any] = mine) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-            return {f"{n:04d}": drawing.predict(pipeline, point) for n, point in enumerate(mine)}, {}
+        def predict(mine: list[Any] = mine, owner: str = owner) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+            found = {f"{n:04d}": drawing.predict(pipeline, point) for n, point in enumerate(mine)}
+            with finite.of(f"{subject.key} {name}, prompt {owner!r}"):
+                finite.require(found, "the UNet's noise predictions, by point")
+            return found, {}
 
         arrays, _ = subject.kept.arrays(f"predictions/{name}/{owner}", predict)
         found += list(arrays.values())

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.files import layout, manifest, placing
+from stages.files import belonging, layout, manifest, placing
 from stages.generation import drawing, pipelines
 from stages.generation.residency import Room
-from stages.ir import anatomy
+from stages.ir import anatomy, finite, parts
 from stages.machine import energy, fitting, memory, sizes
 from stages.measurement import evaluations, extent, prices, tasks
 from stages.measurement.extent import Extent
@@ -138,6 +138,8 @@ def whole_folders(settings: Settings) -> list[Path]:
     key, names = settings.model_key, (layout.FP16, settings.quantization.name)
     for name in names:
         manifest.read_whole(layout.ir(key, name), rerun=f"{'export' if name == layout.FP16 else 'quantize'}@{key}")
+        belonging.require_ir(key, name)
+        parts.require_size(layout.ir(key, name), [settings.model.sampler])
     return [layout.ir(key, name) for name in names]
 
 
@@ -168,7 +170,8 @@ def with_first_stage(subject: Subject) -> Subject:
         how = model.sampler, subject.steps, settings.benchmark, subject.room.clock
         finished = max([count for task, count in subject.extent.prompts.items() if task != subject.main_task] or [0])
         much = {"finished": finished, "others": subject.controls[1], "kept": subject.kept}
-        stage = tasks.first_stage(base, subject.prompts, *how, **much)
+        with finite.of(model.base):
+            stage = tasks.first_stage(base, subject.prompts, *how, **much)
         del base
         let_go(subject)
     return replace(subject, first_stage=stage)
@@ -238,7 +241,8 @@ def draw(subject: Subject, pipeline: Any, job: tasks.Job, precision: str, steps:
     how, calls = (subject.settings.model.sampler, steps, subject.room.clock), subject.room.calls
     before = calls["unet"]
     try:
-        found, joules = subject.meter.spent(lambda: tasks.run(pipeline, job, *how))
+        with finite.of(f"{subject.key} {precision}, prompt {job.prompt.id!r}, seed {job.seed}"):
+            found, joules = subject.meter.spent(lambda: tasks.run(pipeline, job, *how))
         return replace(found, unet_calls=calls["unet"] - before, joules=joules)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]

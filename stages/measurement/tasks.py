@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stages.generation import drawing
+from stages.ir import finite
 from stages.measurement import fidelity, latency
 from stages.measurement.kept import Kept
 
@@ -158,10 +159,13 @@ def first_stage(
         seed = settings.seed + n + further
 
         def make() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-            latents, seconds = latency.stopwatch(
-                lambda: drawing.generate(pipeline, prompts[n].text, sampler, seed, steps=steps, output="latent", **how),
-                clock,
-            )
+            with finite.of(f"prompt {prompts[n].id!r}"):
+                latents, seconds = latency.stopwatch(
+                    lambda: drawing.generate(
+                        pipeline, prompts[n].text, sampler, seed, steps=steps, output="latent", **how
+                    ),
+                    clock,
+                )
             return {"latents": latents.numpy()}, {"steps": drawing.executed_steps(pipeline), "seconds": seconds}
 
         arrays, facts = kept.arrays(f"base/{'half' if how else 'finished'}/{seed}", make)

@@ -16,7 +16,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from stages.files import layout, manifest, placing
+from stages.files import belonging, layout, manifest, placing
 from stages.machine import budget, description, fitting, memory, usage
 from stages.measurement import clip, latency
 from stages.measurement import subject as subjects
@@ -57,6 +57,8 @@ def peers(settings: Any, names: list[str]) -> dict[str, Any]:
     found |= {"guidance": sampler.guidance, "floats": memory.floats(settings.device), "threads": work.threads}
     found |= {"quantization": work.quantized, "reference": EXACT if reference and not reference.reason else None}
     found |= {"noise": noise, "packages": versions(), "in_memory": [[seat.name for seat in group] for group in groups]}
+    inputs = {name: manifest.digest(layout.ir(work.key, name)) for name in (layout.FP16, work.quantized)}
+    found |= {"inputs": inputs | {"scorer": manifest.digest(layout.SCORER)}}
     found |= {"clip_model": scorer, "prompts": texts(prompts), "heads": table.HEADS, "rows": rows}
     found["told"] = table.told(found)
     write(found, groups, reference, [prompt.id for prompt in prompts])
@@ -77,6 +79,7 @@ def verified(settings: Any) -> tuple[dict[str, Any] | None, bool]:
     key, quantized = settings.model_key, settings.quantization.name
     found = manifest.verify(layout.ir(key, layout.FP16), rerun=f"export@{key}")
     manifest.verify(layout.ir(key, quantized), rerun=f"quantize@{key}")
+    belonging.require_ir(key, quantized)
     return manifest.verify(layout.SCORER, rerun="scorer")["facts"] or None, manifest.has_random_weights(found)
 
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from stages.files import names
+
 PARTS = ("calibration", "evaluation")
-SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}")
 KINDS = {float: "a number", int: "a number", bool: "true or false", list: "a list", dict: "an object"}
 Row = tuple[str, Any, str]
 
@@ -64,11 +64,17 @@ def _id(value: Any, where: str) -> str:
         return ""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError(f"{where}: id must be text or a whole number, got {_kind(value)}")
-    if not SAFE_ID.fullmatch(str(value)):
-        raise ValueError(
-            f"{where}: id {str(value)[:100]!r} must be letters, digits, - _ . (at most 80, no . first): it names files"
-        )
+    if not names.is_file_name(_text(value)):
+        raise ValueError(f"{where}: id {names.shown(_text(value))} must be {names.ALLOWED_DOTTED}")
     return str(value)
+
+
+def _text(value: str | int) -> str:
+    """A whole number of thousands of digits, which Python does not write, is no id either."""
+    try:
+        return str(value)
+    except ValueError:
+        return ""
 
 
 def _part(value: Any, where: str) -> str:

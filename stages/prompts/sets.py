@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.endings import causes
+from stages.files import names
 from stages.prompts import reading
 from stages.prompts.reading import PARTS
 
@@ -88,6 +89,15 @@ def count_truncated(prompts: list[Prompt], tokenizer: Any) -> int:
     return sum(length > tokenizer.model_max_length for length in lengths)
 
 
+def truncated(prompts: list[Prompt], negative: str, tokenizer: Any) -> dict[str, Any]:
+    """What text encoders do not see the end of: identifiers of prompts, whether the negative one is such, and the
+    tokens that they read."""
+    every = [*prompts, *([Prompt("negative", negative)] if negative else [])]
+    cut = [prompt for prompt in every if count_truncated([prompt], tokenizer)]
+    ids = [prompt.id for prompt in cut if prompt in prompts]
+    return {"prompts": ids, "negative_prompt": len(cut) > len(ids), "tokens": tokenizer.model_max_length}
+
+
 def _kept(settings: schema.Prompts) -> list[tuple[str, str, str]]:
     """Cleaned rows of both parts; what was dropped is told."""
     embedded = settings.source == "embedded"
@@ -95,6 +105,8 @@ def _kept(settings: schema.Prompts) -> list[tuple[str, str, str]]:
     kept, dropped = clean(rows)
     if embedded and not any(part for _, _, part in rows):
         kept = divided(kept)
+    if found := names.twins([name for name, _, _ in kept]):  # a given id, and one that a text without any got
+        raise ValueError(f"{settings.name}: two prompts have the id {found[1]!r}, which names pictures: rename one")
     if dropped:
         print(f"{settings.name}: prompts dropped: {_phrase(dropped)}", file=sys.stderr)
     return kept

@@ -6,12 +6,11 @@ FP16 and of the precision that it is compared with.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from stages.cards import about, card
-from stages.files import layout
+from stages.files import layout, records
 from stages.publishing.chosen import Chosen
 from stages.report import columns, first, grids, results
 from stages.report.results import BEFORE, Result
@@ -54,7 +53,7 @@ def told(column: columns.Column, result: Result, precision: str) -> str:
 
 def machine(result: Result) -> str:
     """The processor where this working tree still describes it, else only that there was one."""
-    described = json.loads(layout.MACHINE.read_text(encoding="utf-8")) if layout.MACHINE.is_file() else {}
+    described = records.read(layout.MACHINE, "describe") if layout.MACHINE.is_file() else {}
     own = described if described.get("id") == result.record.get("machine") else {}
     said = [f"{own.get('cpu') or 'One machine'}{first.cores(own)}"]
     if kind := results.floats_in(result.record["precisions"].get(BEFORE)):

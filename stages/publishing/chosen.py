@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stages.files import layout, manifest
+from stages.files import layout, manifest, names
 from stages.files.layout import FP16
 from stages.report import results
 from stages.report.results import Result
@@ -50,10 +50,11 @@ def read(model: str, precision: str, settings: Any) -> Chosen:
 
 
 def _check_name(model: str, precision: str) -> None:
-    if Path(precision).name != precision or precision.startswith("."):
+    names.require(model, "model")
+    if not names.is_name(precision):
         folder = layout.ir(model, FP16).parent
         known = ", ".join(sorted(path.name for path in folder.glob("[!.]*") if path.is_dir()))
-        raise ValueError(f"{precision!r} is no precision; in {folder} there is: {known or 'nothing yet'}")
+        raise ValueError(f"{names.shown(precision)} is no precision; in {folder} there is: {known or 'nothing yet'}")
 
 
 def stage_of(model: str, precision: str, selected: str) -> str:

@@ -6,7 +6,6 @@ there before is replaced; what anybody else did there is not, unless asked. Asks
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from stages.checkpoints import asking, hubcache
 from stages.checkpoints.asking import LOG_IN
-from stages.files import manifest
+from stages.files import manifest, records, shape
 from stages.publishing import answers, sending, shown
 from stages.publishing.chosen import Chosen
 from stages.publishing.refusals import listed
@@ -130,10 +129,11 @@ class Way:
 def _published(path: Path) -> dict[str, Any] | None:
     """The manifest that publish wrote; None of anything else."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return found if found["stage"] == STAGE and isinstance(found["files"], dict) else None
-    except (ValueError, KeyError, TypeError):
+        found = records.read(path, "")
+    except ValueError:
         return None
+    own = shape.flaw(found) is None and found["stage"] == STAGE
+    return found if own and {"model", "precision"} <= found["settings"].keys() else None
 
 
 def _changed(file: Any, published: dict[str, Any], staged: Path, fetched: Any) -> bool:

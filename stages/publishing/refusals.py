@@ -10,8 +10,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from stages.cards import licences
-from stages.files import manifest
+from stages.files import belonging, layout, manifest
 from stages.files.layout import FP16
+from stages.publishing import chosen as choosing
 from stages.publishing.chosen import Chosen
 from stages.report import verdicts
 from stages.report.verdicts import FAILED, UNDECIDED, Verdict
@@ -24,6 +25,7 @@ def reasons(chosen: Chosen, settings: Any) -> list[str]:
         *strangers(chosen),
         *random_weights(chosen),
         *licence(chosen),
+        *other_ir(chosen, settings.quantization.name),
         *other_figures(chosen),
         *gates(chosen, settings),
     ]
@@ -70,8 +72,18 @@ def licence(chosen: Chosen) -> list[str]:
     ]
 
 
+def other_ir(chosen: Chosen, selected: str) -> list[str]:
+    """An IR that was made of another FP16 one than is there, where one is."""
+    source = layout.ir(chosen.model, FP16)
+    if chosen.precision == FP16 or not (source / manifest.NAME).is_file():
+        return []
+    rerun = choosing.stage_of(chosen.model, chosen.precision, selected)
+    told = belonging.other(chosen.folder, rerun=rerun, ir=source)
+    return [told] if told else []
+
+
 def other_figures(chosen: Chosen) -> list[str]:
-    """Figures and pictures of an IR that is not this one."""
+    """Figures and pictures of an IR that is not this one, or by another CLIP model than is there."""
     if not chosen.is_measured:
         return []
     measured, again = chosen.result.record.get("inputs") or {}, f"run 'dvc repro benchmark@{chosen.model}'"
@@ -79,6 +91,9 @@ def other_figures(chosen: Chosen) -> list[str]:
         return [f"the figures of {chosen} were measured of another IR than the one in {chosen.folder}: {again}"]
     if chosen.precision != FP16 and measured.get(FP16) != chosen.made["inputs"].get("ir"):
         return [f"the figures of {chosen} compare it with another FP16 IR than it was made of: {again}"]
+    record = layout.benchmark(chosen.model) / "record.json"
+    if told := belonging.measured_other(record, measured, rerun=f"benchmark@{chosen.model}", scorer=layout.SCORER):
+        return [told]
     return []
 
 

@@ -21,8 +21,7 @@ from stages.files import manifest, placing
 from stages.ir import anatomy, runtime, saving, tracing
 from stages.ir.anatomy import DECOMPRESSION
 from stages.machine import apart, description
-from stages.quantization import geglu, probing, rounding, search, statistics, units
-from stages.settings.schema import EFFECTS, NEEDS_SAMPLES
+from stages.quantization import geglu, probing, promises, rounding, search, statistics, units
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -42,11 +41,14 @@ Samples = Iterable[dict[str, Any]]  # UNet inputs by name; read more than once
 Scheme = Callable[[Path, Path, "Quantization", Samples, Path], None]
 
 
-def quantize_unet(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
+def quantize_unet(
+    source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path
+) -> dict[str, float | None]:
     """Write the IR `target` (.xml, with its .bin beside it) quantized out of `source` in the way `settings` name.
 
     A run that finds in the folder `kept` what an equal run left there goes on from it. Raises ValueError if `source` is
-    quantized already, if an ignored pattern or type names no operation, or if nothing was left to be quantized.
+    quantized already, if an ignored pattern or type names no operation, or if less is quantized than the scheme's name
+    says. Returns how much is, see stages.quantization.promises.
     """
     settings = settled(settings)
     model = runtime.read(source)
@@ -57,7 +59,9 @@ def quantize_unet(source: Path, target: Path, settings: Quantization, samples: S
     target.parent.mkdir(parents=True, exist_ok=True)
     with quiet():
         SCHEMES[settings.scheme](source, target, settings, samples, kept)
-    require_quantized(runtime.read(target), settings)
+    first = next(iter(samples), None)
+    shapes = {name: value.shape for name, value in first.items()} if first else None
+    return promises.require_kept(runtime.read(target), settings, shapes)
 
 
 def settled(settings: Quantization) -> Quantization:
@@ -176,20 +180,6 @@ def require_float(model: ov.Model, source: Path) -> None:
         raise ValueError(
             f"{source} is quantized already ({', '.join(f'{count} {name}' for name, count in found.items())}): "
             "only an FP16 IR can be quantized, run 'dvc repro -f export' for this model"
-        )
-
-
-def require_quantized(model: ov.Model, settings: Quantization) -> None:
-    """A scheme that quantizes nothing of what its name says is an error, not a large file named INT8."""
-    counts = anatomy.count_operations(model)
-    wanted = "int4_constants" if str(settings.weights).startswith("int4") else "int8_constants"
-    missing = [wanted] if "weights" in EFFECTS[settings.scheme] and not counts[wanted] else []
-    missing += ["fake_quantize"] if settings.scheme in NEEDS_SAMPLES and not counts["fake_quantize"] else []
-    if missing:
-        raise ValueError(
-            f"quantization.scheme {settings.scheme} made no {' and no '.join(missing)} of the UNet: ignored_patterns "
-            f"{settings.ignored_patterns}, ignored_types {settings.ignored_types} and group_size {settings.group_size} "
-            "leave nothing to quantize"
         )
 
 

@@ -6,11 +6,12 @@ none of one's own; produces sentences, plots and cells. Measures nothing.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
-from stages.files import layout
-from stages.report import frontier, results, scatter, schemes_plot
+from stages.files import belonging, layout, records, shape
+from stages.report import frontier, scatter, schemes_plot
 from stages.report.results import Result
 
 COMMANDS = ("schemes", "peers")
@@ -40,12 +41,29 @@ def peers(found: list[Result]) -> list[dict[str, Any]]:
 def figures_of(command: str, found: list[Result]) -> dict[str, tuple[dict[str, Any], bool]]:
     """Figures by model, those shown first, and whether they are this working tree's own."""
     shown = [result.key for result in found]
-    own = own_figures(command)
+    own = {key: path for key, path in own_figures(command).items() if not _is_stale(command, key, path)}
     kept = {named(command, path): path for path in sorted(layout.REPORTS.glob(f"reference/{command}-*.json"))}
     keys = [key for key in dict.fromkeys([*own, *kept]) if key in shown or key.startswith(TRUE_SIZE)]
     keys.sort(key=lambda key: shown.index(key) if key in shown else -1)  # what is known at true size first
-    read = {key: results.read_json(own.get(key) or kept[key], f"python -m stages.{command} {key}") for key in keys}
-    return {key: (figures, key in own) for key, figures in read.items()}
+    return {key: (_figures(command, key, own.get(key) or kept[key]), key in own) for key in keys}
+
+
+def _figures(command: str, key: str, path: Path) -> shape.Said:
+    rerun = f"python -m stages.{command} {key}"
+    figures = records.read(path, rerun)
+    if not isinstance(figures.get("rows"), list) or not all(isinstance(row, dict) for row in figures["rows"]):
+        raise ValueError(f"{path} has no rows of figures: run '{rerun}'")
+    return shape.Said(figures, path, rerun)
+
+
+def _is_stale(command: str, key: str, path: Path) -> bool:
+    """Whether figures of a command are of another FP16 IR than lies here, which is said then."""
+    rerun = f"python -m stages.{command} {key}"
+    sources = {layout.FP16: layout.ir(key, layout.FP16), "scorer": layout.SCORER}
+    why = belonging.measured_other(path, records.read(path, rerun).get("inputs"), rerun=rerun, **sources)
+    if why:
+        print(f"left out: {why}", file=sys.stderr)
+    return why is not None
 
 
 def own_figures(command: str) -> dict[str, Path]:

@@ -7,7 +7,6 @@ nothing.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,8 +15,8 @@ from typing import Any
 
 from PIL import Image
 
-from stages.files import manifest
-from stages.files.layout import BENCHMARKS, FP16, SCHEMES
+from stages.files import belonging, manifest, records
+from stages.files.layout import BENCHMARKS, FP16, SCHEMES, SCORER, ir
 from stages.files.remedy import remedy
 from stages.report import pictures
 
@@ -93,9 +92,12 @@ class Result:
 
 def read(models: dict[str, Any], after: str, folder: Path = BENCHMARKS) -> list[Result]:
     """One result for each selected model, in the order of params.yaml; an error where no model was measured at all."""
-    results = [read_one(key, model, after, folder / key) for key, model in models.items()]
+    results = [_of_what_is_there(read_one(key, model, after, folder / key), folder / key)
+               for key, model in models.items()]  # fmt: skip
     if all(result.missing for result in results):
         key = next(iter(models), "MODEL")
+        if stale := next((result.missing for result in results if result.record), None):
+            raise ValueError(stale)
         raise FileNotFoundError(
             f"{folder} has figures of none of {', '.join(models)}: {remedy(folder, f'benchmark@{key}')}"
         )
@@ -106,21 +108,30 @@ def read_schemes(models: dict[str, Any], folder: Path = SCHEMES) -> list[Result]
     """A result for each scheme that `python -m stages.schemes` measured, of the selected models."""
     found = []
     for key, model in models.items():
-        whole = read_one(key, model, BEFORE, folder / key, rerun=f"python -m stages.schemes {key}")
+        rerun = f"python -m stages.schemes {key}"
+        whole = _of_what_is_there(read_one(key, model, BEFORE, folder / key, rerun=rerun), folder / key, rerun)
         rows = {} if whole.missing else whole.record["precisions"]
         names = [name for name, row in rows.items() if name != BEFORE and row.get("scheme") != COPY]
         found += [replace(whole, after=name) for name in names if not whole.value(name, "skipped")]
     return found
 
 
+def _of_what_is_there(result: Result, folder: Path, rerun: str = "") -> Result:
+    """The result as missing where it was measured of other IRs, or by another CLIP model, than lie here."""
+    sources = {name: ir(result.key, name) for name in dict.fromkeys((BEFORE, result.after))} | {"scorer": SCORER}
+    rerun = rerun or f"benchmark@{result.key}"
+    told = belonging.measured_other(folder / "record.json", result.record.get("inputs"), rerun=rerun, **sources)
+    return replace(result, missing=result.missing or told, pictures=[] if told else result.pictures)
+
+
 def read_one(key: str, model: Any, after: str, folder: Path, rerun: str = "") -> Result:
     rerun = rerun or f"benchmark@{key}"
     record = read_json(folder / "record.json", rerun)
     missing = None if record else f"not measured: {remedy(folder / 'record.json', rerun)}"
-    if record is not None and not isinstance(record.get("precisions"), dict):
-        raise ValueError(f"{folder / 'record.json'} has no 'precisions': {remedy(folder / 'record.json', rerun)}")
+    if record is not None:
+        records.require_figures(record, folder / "record.json", remedy(folder / "record.json", rerun))
     images = folder / "images"
-    entries = read_json(images / "images.json", rerun) if record else None
+    entries = read_json(images / "images.json", rerun, list) if record else None
     return Result(
         key, model.title, model.role, model.base, model.family, model.licence, after, record or {},
         [read_picture(entry, images, rerun) for entry in entries or []], missing,
@@ -130,19 +141,17 @@ def read_one(key: str, model: Any, after: str, folder: Path, rerun: str = "") ->
 
 def read_picture(entry: dict[str, Any], folder: Path, rerun: str) -> Picture:
     names = ("task", "precision", "prompt_id", "prompt", "model", "file", "width", "height")
-    if absent := [name for name in names if name not in entry]:
+    entry = entry if isinstance(entry, dict) else {}
+    kinds = {name: int if name in ("width", "height") else str for name in names}
+    if absent := [name for name, kind in kinds.items() if not isinstance(entry.get(name), kind)]:
         raise ValueError(f"{folder / 'images.json'}: an entry lacks {', '.join(absent)}: {remedy(folder, rerun)}")
     fields = {name: entry[name] for name in names} | {"file": folder / manifest.safe_name(entry["file"])}
     return Picture(**fields, seconds=entry.get("seconds"), executed_steps=entry.get("executed_steps"), rerun=rerun)
 
 
-def read_json(path: Path, rerun: str) -> Any:
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): {remedy(path, rerun)}") from error
+def read_json(path: Path, rerun: str, kind: type = dict) -> Any:
+    """None where there is no such file."""
+    return records.read(path, rerun, kind) if path.is_file() else None
 
 
 def floats_in(row: dict[str, Any] | None) -> str | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from stages.files import records
 from stages.files.layout import FP16
 
 Files = Mapping[str, str]  # text by name: reports/benchmark/mini-vega/record.json
@@ -80,8 +81,9 @@ def measured(path: str, files: Files, machine: dict[str, Any], known: Iterable[d
     """`machine`: what is described beside it, unless the record names another one."""
     content = parsed(path, files[path])
     record = content.get("record") or (content if "precisions" in content else short(content))
-    if not isinstance(record.get("precisions"), dict) or "quantization" not in record:
+    if not isinstance(record, dict) or "precisions" not in record or not isinstance(record.get("quantization"), str):
         raise ValueError(f"{path} holds neither a benchmark's record nor its metrics")
+    records.require_figures(record, path)
     identity = record.get("machine")
     if identity and machine.get("id") != identity:
         machine = next((one for one in known if one.get("id") == identity), {"id": identity})
@@ -151,10 +153,4 @@ def matching(folder: Path, patterns: tuple[str, ...]) -> dict[str, Path]:
 
 
 def parsed(path: str, text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} holds no figures")
-    return found
+    return records.parsed(text, path)

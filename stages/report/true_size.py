@@ -6,10 +6,9 @@ the README, for the terminal and for the page's first screen. Measures nothing.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from stages.files import layout
+from stages.files import layout, records
 from stages.report import words
 
 HEADS = ("", "parameters", "UNet", "memory", "UNet step", "speed (95 %)", "decode", "a picture")
@@ -20,7 +19,7 @@ def found() -> dict[str, Any] | None:
     """Figures of this machine, or the committed ones that `describe` put there; None where there are none."""
     if not layout.TRUE_SIZE.is_file():
         return None
-    return json.loads(layout.TRUE_SIZE.read_text(encoding="utf-8")) or None
+    return records.read(layout.TRUE_SIZE, "describe") or None
 
 
 def on_page(figures: dict[str, Any]) -> dict[str, Any]:

@@ -10,18 +10,18 @@ import math
 import re
 from typing import Any
 
-from stages.files import layout
+from stages.files import layout, names
 from stages.settings import samplers
 from stages.settings.schema import AT_REST, EFFECTS, NEEDS_SAMPLES
 
-KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
+TAKEN = ", ".join(layout.TAKEN[:-1]) + f" or {layout.TAKEN[-1]}"
 LCM_STEPS = 50  # of the schedule that consistency models are distilled from
 
 
 def check(params: dict[str, Any], running: str | None = None) -> None:
     """`running`: the model whose tasks must have steps to run; all of them without."""
+    _check_keys(list(params["model"]))
     for key, model in params["model"].items():
-        _check_key(key)
         _check_base(f"model.{key}", key, model, params["model"])
         _check_source(f"model.{key}.source", model["source"])
         _check_sampler(f"model.{key}.sampler", model["sampler"], model["role"])
@@ -42,11 +42,13 @@ def section(name: str, values: dict[str, Any]) -> None:
         _SECTIONS[name](values)
 
 
-def _check_key(key: str) -> None:
-    """DVC takes a dot in a key for a level, and @ for a stage's item."""
-    if not KEY.fullmatch(key):
-        better = re.sub(r"[^A-Za-z0-9_]+", "-", key).strip("-")
-        raise ValueError(f"model key {key!r} must be letters, digits, - and _ only: call it {better!r}")
+def _check_keys(keys: list[Any]) -> None:
+    for key in keys:
+        if not names.is_name(key):
+            better = re.sub(r"[^A-Za-z0-9_]+", "-", str(key)).strip("-")[: names.LONGEST]
+            raise ValueError(f"model key {names.shown(key)} must be {names.ALLOWED}: call it {better!r}")
+    if found := names.twins(keys):
+        raise ValueError(f"model keys {found[0]!r} and {found[1]!r} name the same folder on some disks: rename one")
 
 
 def _check_base(where: str, key: str, model: dict[str, Any], models: dict[str, Any]) -> None:
@@ -120,10 +122,10 @@ def _check_prompts(prompts: dict[str, Any]) -> None:
 
 def _check_quantization(quantization: dict[str, Any]) -> None:
     name, scheme, weights = (quantization[field] for field in ("name", "scheme", "weights"))
-    if name in (layout.FP16, layout.REFERENCE, "base") or not name.replace("-", "").replace("_", "").isalnum():
-        raise ValueError(
-            f"quantization.name must be letters, digits, - and _, not fp16, reference or base, got {name!r}"
-        )
+    if name.casefold() in layout.TAKEN or not names.is_name(name):
+        raise ValueError(f"quantization.name must be {names.ALLOWED}, not {TAKEN}, got {names.shown(name)}")
+    for number, pattern in enumerate(quantization["ignored_patterns"]):
+        _check_pattern(f"quantization.ignored_patterns[{number}]", pattern)
     for field, rest in AT_REST.items():
         if field not in EFFECTS[scheme] and quantization[field] != rest:
             raise ValueError(
@@ -157,9 +159,18 @@ def _check_quantization(quantization: dict[str, Any]) -> None:
             )
 
 
+def _check_pattern(key: str, pattern: str) -> None:
+    """NNCF matches the beginning of a name: what matches nothing at all matches every one."""
+    try:
+        everything = re.match(pattern, "")
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"{key}: {pattern!r} is not a pattern: {error}") from error
+    if everything:
+        raise ValueError(f"{key} must leave something to quantize, and {pattern!r} matches every operation's name")
+
+
 def _check_speed(speed: dict[str, Any]) -> None:
-    if not KEY.fullmatch(speed["name"]):
-        raise ValueError(f"speed.name must be letters, digits, - and _, got {speed['name']!r}")
+    names.require(speed["name"], "speed.name")
     if speed["scheduler"] is None and speed["options"]:
         raise ValueError(f"speed.options must be {{}} where speed.scheduler is null, got {speed['options']}")
     if speed["scheduler"] is not None:

@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from stages.checkpoints import defaults
+from stages.ir import parts
 from stages.settings import samplers
 from stages.settings.schema import LATENT_PX, Pixels, Range, Sampler, Steps
 from stages.settings.spelling import nearest
+from stages.studio.shelf import TASKS as TASKS
 from stages.studio.shelf import Item
 
 LONGEST_PROMPT = 5_000  # characters: the text encoders read 77 tokens, some 60 words
 LARGEST_SEED = 2**53 - 1  # whole numbers that a browser's own are exact up to
 SMALLEST_PX = 16
-TASKS = (defaults.TEXT_TO_IMAGE, defaults.IMAGE_TO_IMAGE, defaults.TWO_STAGE)
+NUMBERS = ("num_inference_steps", "guidance_scale", "width", "height", "strength", "high_noise_fraction")
 
 
 class Refused(ValueError):
@@ -69,6 +71,9 @@ def own(item: Item, task: str | None = None) -> dict[str, Any]:
     missing = [name for name in ("num_inference_steps", "guidance_scale") if name not in said]
     if missing or not size:
         raise ValueError(f"{item.folder / defaults.FILE} lacks {', '.join(missing) or 'width and height'}")
+    for name, value in (said | size).items():
+        if name in NUMBERS and not _is_number(value):
+            raise ValueError(f"{item.folder / defaults.FILE}: {name} must be a number, got {_short(value)}")
     return {
         "task": task,
         "negative_prompt": said.get("negative_prompt", ""),
@@ -93,7 +98,15 @@ def make(item: Item, task: str | None = None, **given: Any) -> Request:
     _check_words(values)
     _check_numbers(values)
     _check_task(values)
+    _check_fixed(item, values)
     return Request(model=item.model, precision=item.precision, **values)
+
+
+def _check_fixed(item: Item, values: dict[str, Any]) -> None:
+    """An IR of fixed shapes draws one size alone."""
+    for name, only in zip(("width", "height"), parts.fixed_px(item.folder), strict=True):
+        if only not in (None, values[name]):
+            raise Refused(name, f"{name} must be {only} with {item.name}, whose shapes are fixed, got {values[name]}")
 
 
 def _task(item: Item, task: str | None) -> str:
@@ -142,6 +155,10 @@ def _number(name: str, value: Any, bounds: Range, kind: type) -> Any:
     if not bounds.holds(found):
         raise Refused(name, f"{name} must be {_bounds(bounds)}, got {_short(value)}")
     return kind(found)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _bounds(bounds: Range) -> str:

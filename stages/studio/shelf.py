@@ -12,9 +12,11 @@ from typing import Any
 
 from stages.checkpoints import components, defaults
 from stages.checkpoints.defaults import Defaults
-from stages.files import layout, manifest
+from stages.files import layout, manifest, names
+from stages.ir import parts
 from stages.settings.spelling import nearest
 
+TASKS = (defaults.TEXT_TO_IMAGE, defaults.IMAGE_TO_IMAGE, defaults.TWO_STAGE)
 MAKE = "run `make repro`, or of one model `dvc repro quantize@mini-vega`"
 
 
@@ -63,8 +65,9 @@ def find(root: Path = Path(".")) -> Shelf:
 def item(folder: Path) -> Item:
     """The pipeline of one folder, wherever it lies; FileNotFoundError or ValueError where it is no whole IR folder."""
     described = manifest.read_whole(folder, rerun=_maker(folder))
+    parts.require(folder)
     index, facts = components.read_index(folder), described["facts"]
-    settings = defaults.read(folder)
+    settings = _settings(folder)
     return Item(
         model=folder.resolve().parent.name,
         precision=facts.get("precision", folder.name),
@@ -79,6 +82,16 @@ def item(folder: Path) -> Item:
         digest=manifest.digest(folder),
         facts=facts,
     )
+
+
+def _settings(folder: Path) -> Defaults:
+    """What a folder says of its tasks, one at least; ValueError where a refiner's base is no name."""
+    found = defaults.read(folder)
+    if not set(found) & set(TASKS):
+        raise ValueError(f"{folder / defaults.FILE} says nothing of {', '.join(TASKS)}")
+    if (base := found.get(defaults.TWO_STAGE, {}).get("base")) is not None:
+        names.require(base, f"{folder / defaults.FILE}: the base")
+    return {task: how for task, how in found.items() if task in TASKS}
 
 
 def choose(shelf: Shelf, model: str, precision: str | None = None) -> Item:

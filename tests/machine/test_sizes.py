@@ -60,7 +60,10 @@ def test_guidance_that_a_unet_embeds_is_seen_before_and_after_the_download_and_i
     tiny_checkpoint(tmp_path / "base", "base")
     for folder, embeds in (("lcm", True), ("base", False)):
         assert sizes.of_checkpoint(tmp_path / folder)["unet"].embeds_guidance == embeds
-    (tmp_path / "unet").mkdir()
+    for part in ("unet", "vae_decoder"):
+        (tmp_path / part).mkdir()
+        for suffix in ("xml", "bin"):
+            (tmp_path / part / f"openvino_model.{suffix}").touch()
     for name, embeds in (("timestep_cond", True), ("timestep", False)):
         graph = f'<layer id="0" name="{name}" type="Parameter"/><layer type="Const"><data shape="4, 4"/></layer>'
         (tmp_path / "unet/openvino_model.xml").write_text(graph)

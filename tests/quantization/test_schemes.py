@@ -152,7 +152,7 @@ def test_ranges_reach_as_far_as_their_estimator_says(source: Path, tmp_path: Pat
 
 
 def test_weights_alone_leave_an_ignored_type_as_it_is(source: Path, tmp_path: Path) -> None:
-    quantize(source, tmp_path / "m.xml", settings("weights_only", ignored_types=["Convolution"]), [])
+    quantize(source, tmp_path / "m.xml", settings("weights_only", ignored_types=["MatMul"], ignored_patterns=[]), [])
     assert anatomy.count_operations(runtime.read(tmp_path / "m.xml"))["int8_constants"] == 2
 
 
@@ -168,13 +168,22 @@ def test_a_group_that_does_not_fit_becomes_the_largest_that_does(source: Path, t
 
 @pytest.mark.parametrize("scheme", ["weights_first", "weights_only"])
 def test_a_scheme_that_is_left_nothing_to_quantize_is_refused(source: Path, tmp_path: Path, scheme: str) -> None:
-    with pytest.raises(ValueError, match="made no int8_constants.*ignored_patterns .*nothing to quantize"):
+    with pytest.raises(ValueError, match=r"quantized 0 % of the UNet's weights, and at least 50 % .*ignored_patterns"):
         quantize(source, tmp_path / "m.xml", settings(scheme, ignored_patterns=[".*"]), samples())
+
+
+@pytest.mark.parametrize("scheme", ["weights_first", "hybrid", "notebook"])
+def test_a_scheme_that_quantizes_less_than_half_of_what_it_says_is_refused_with_the_figure(
+    source: Path, tmp_path: Path, scheme: str
+) -> None:
+    how = settings(scheme, ignored_patterns=["conv_in", "conv$"])
+    with pytest.raises(ValueError, match=r"'test' says: quantization.ignored_patterns \['conv_in', 'conv\$'\]"):
+        quantize(source, tmp_path / "m.xml", how, samples())
 
 
 def test_operations_of_an_ignored_type_stay_without_quantizers(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "out/m.xml"
-    quantize(source, target, settings("weights_first", ignored_types=["MatMul"]), samples())
+    quantize(source, target, settings("weights_first", ignored_types=["MatMul"], ignored_patterns=[]), samples())
     operations = runtime.read(target).get_ops()
     before = [node.input_value(0).get_node().get_type_name() for node in operations if node.get_type_name() == "MatMul"]
     assert len(before) == 2 and "FakeQuantize" not in before
