@@ -23,7 +23,7 @@ from stages.checkpoints import (
     recognising,
     streaming,
     synthetic,
-    vocabularies,
+    tokens,
 )
 from stages.checkpoints.configurations import check as check_configuration
 from stages.checkpoints.repository import PICKLE, PICKLES
@@ -62,7 +62,7 @@ def unpack(
         settings = _configurations(entries, parts, given)
         for name in names:
             encoder = settings[name.replace("tokenizer", "text_encoder")]
-            vocabularies.check(tokenizers / name, encoder, path)
+            tokens.check(tokenizers / name, encoder, path)
             _copy_tokenizer(tokenizers / name, folder / name)
         needed = sum(math.prod(entries[name].shape) for tensors in parts.values() for name in tensors.values())
         disk.require_space(folder, HALF_BYTES * needed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from stages.checkpoints import components, configurations, fitting, samplers, vocabularies, weights
+from stages.checkpoints import components, configurations, fitting, samplers, tokens, weights
 
 
 def check_files(folder: Path) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def check(folder: Path) -> dict[str, Any]:
     for part, found in settings.items():
         fitting.check_tensors(folder / part, index[part][1], found)
     for tokenizer in components.tokenizers(index):
-        vocabularies.check_tokens(folder / tokenizer)
+        tokens.check_tokens(folder / tokenizer)
     weights.check_weights(folder)
     return index
 
@@ -51,7 +51,7 @@ def _described(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]
     fitting.check_together(folder, settings)
     for tokenizer in components.tokenizers(index):
         encoder = tokenizer.replace("tokenizer", "text_encoder")
-        vocabularies.check(folder / tokenizer, settings[encoder], folder / encoder / "config.json")
+        tokens.check(folder / tokenizer, settings[encoder], folder / encoder / "config.json")
     return index, settings
 
 
