@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.cards import writing
-from stages.checkpoints import components, defaults, repository, samplers
+from stages.checkpoints import components, defaults, repository, samplers, whole
 from stages.checkpoints.components import Component
 from stages.files import disk, layout, manifest, placing
 from stages.ir import tokenizing, traceable
@@ -33,7 +33,8 @@ def export(model: str, settings: Model, root: Path = Path(".")) -> dict:
     """Write artifacts/ir/<model>/fp16 and return its manifest; the role must be what the checkpoint is."""
     checkpoint = root / layout.checkpoint(model)
     source = manifest.verify(checkpoint, rerun=f"download@{model}")
-    index = components.read_index(checkpoint)
+    index = whole.check(checkpoint)
+    _check_listed(checkpoint, index, source)
     _check_role(checkpoint, index, settings.role)
     target = root / layout.ir(model, layout.FP16)
     disk.require_space(target, needed=sum(file["size"] for file in source["files"].values()))
@@ -67,6 +68,15 @@ def checkpoint_of(model: str) -> Path:
     folder = layout.checkpoint(model)
     manifest.read_whole(folder, rerun=f"download@{model}")
     return folder
+
+
+def _check_listed(checkpoint: Path, index: dict, source: dict) -> None:
+    """What is read must be what was verified: a manifest does not reach into folders that are links."""
+    for name in repository.select_pipeline(repository.names_below(checkpoint), None, components.parts(index)):
+        if name not in source["files"]:
+            raise ValueError(
+                f"{checkpoint / name} is not in the manifest of its checkpoint: nothing may be added to one"
+            )
 
 
 def _check_role(checkpoint: Path, index: dict, role: str) -> None:

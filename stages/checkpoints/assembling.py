@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.checkpoints import components, hub, lora, single_file, streaming, synthetic
+from stages.checkpoints import components, configurations, hub, lora, single_file, streaming, synthetic, whole
 from stages.checkpoints.repository import (
     Repository,
     Select,
@@ -24,7 +24,6 @@ from stages.checkpoints.repository import (
     select_pipeline,
     select_weights,
 )
-from stages.checkpoints.weights import check_weights
 from stages.files import manifest, placing
 
 if TYPE_CHECKING:
@@ -44,9 +43,7 @@ def assemble(source: Source, folder: Path, record: Path) -> dict[str, str]:
         for part, swap in swaps.items():
             taken |= _swap(part, swap, folder, record)
     with _told(origins):
-        components.read_index(folder)
-        _check_channels(folder)
-        check_weights(folder)
+        whole.check_files(folder)
         if source.adapters:
             taken |= _fuse(source.adapters, folder, record)
     return taken
@@ -78,8 +75,7 @@ def place_single_file(path: Path, folder: Path, pipeline: Path | None) -> None:
     given = single_file.configurations(pipeline) if pipeline else None
     with _told({folder: str(path)}):
         single_file.unpack(path, folder, pipeline, given)
-        components.read_index(folder)
-        _check_channels(folder)
+        whole.check_files(folder)
 
 
 def _place_pipeline(source: Source, folder: Path, record: Path) -> dict[str, str]:
@@ -130,17 +126,11 @@ def _swap(part: str, swap: SwapSource, folder: Path, record: Path) -> dict[str, 
         path = repository.file(swap.file)
         _swap_file(part, path, folder / part)
         return {f"{swap.repo}/{swap.file}": manifest.sha256(path)}
-    prefix = _prefix(swap)
-    own = components.read_json(folder / part / "config.json")
+    prefix, own = _prefix(swap), _part_config(folder / part, part)
     shutil.rmtree(folder / part)
     taken = repository.place(_select_swap(part, swap), folder / part, swap.variant, prefix)
     with _told({folder / part: _name(swap)}):
-        found = components.read_json(folder / part / "config.json")
-    allowed = [name for _, name in components.CLASSES[part]]
-    if found.get("_class_name") not in allowed:
-        raise ValueError(
-            f"{swap.repo}: {prefix}config.json describes {found.get('_class_name')!r}, allowed: {str(allowed)[1:-1]}"
-        )
+        found = _part_config(folder / part, part)
     if part == "vae":
         _check_same_latents(own, found, swap.repo)
     _enter(folder / components.INDEX, part, found["_class_name"])
@@ -165,7 +155,7 @@ def _select_swap(part: str, swap: SwapSource) -> Select:
 
 def _swap_file(part: str, path: Path, folder: Path) -> None:
     """Weights out of one file, under the original names or under diffusers' own; the configuration stays."""
-    own = components.read_json(folder / "config.json")
+    own = _part_config(folder, part)
     files = list(folder.glob("*.safetensors"))
     names = {tensor for file in files for tensor in streaming.read_header(file)[0]}
     shutil.rmtree(folder)
@@ -174,6 +164,16 @@ def _swap_file(part: str, path: Path, folder: Path) -> None:
         shutil.copyfile(path, folder / f"{components.STEMS[part]}.safetensors")
     else:
         single_file.unpack_part(path, part, folder, own)
+
+
+def _part_config(folder: Path, part: str) -> dict[str, Any]:
+    """The checked configuration of a UNet or a VAE, of one of the classes that its place allows."""
+    path = folder / "config.json"
+    found, allowed = components.read_json(path), [name for _, name in components.CLASSES[part]]
+    if found.get("_class_name") not in allowed:
+        raise ValueError(f"{path} describes {found.get('_class_name')!r}, allowed: {str(allowed)[1:-1]}")
+    configurations.check(path, found["_class_name"], found)
+    return found
 
 
 def _name(swap: SwapSource) -> str:
@@ -192,14 +192,6 @@ def _told(names: dict[Path, str]) -> Iterator[None]:
         if told == str(error):
             raise
         raise (FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError)(told) from error
-
-
-def _check_channels(folder: Path) -> None:
-    """Nothing but latents is given to the UNet: one for inpainting, or for edits, asks for more."""
-    unet = components.read_json(folder / "unet/config.json").get("in_channels", 4)
-    vae = components.vae_config(components.read_json(folder / "vae/config.json")).get("latent_channels", 4)
-    if unet != vae:
-        raise ValueError(f"{folder}/unet/config.json: in_channels must be {vae}, as the VAE's latents have, got {unet}")
 
 
 def _check_same_latents(own: dict[str, Any], found: dict[str, Any], repo: str) -> None:

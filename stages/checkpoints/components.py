@@ -5,11 +5,11 @@ names, so only the pairs below are let through into what we write and out of wha
 no framework.
 """
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.checkpoints import mistaken, strict_json
 from stages.settings import samplers
 
 INDEX = "model_index.json"
@@ -62,26 +62,28 @@ TINY_VAE = {  # what pipelines ask of any VAE and the configuration of a tiny on
     "scaling_factor": 1.0,
     "force_upcast": False,
 }
-SWITCHES = ("force_zeros_for_empty_prompt", "requires_aesthetics_score", "add_watermarker")
+ZEROS = "force_zeros_for_empty_prompt"
+SWITCHES = (ZEROS, "requires_aesthetics_score", "add_watermarker")
 COMMENTS = ("_class_name", "_diffusers_version", "_name_or_path")
 ABSENT = (None, [None, None])  # how an index says that a part is not there
 
 
 def read_json(path: Path) -> dict:
-    """A JSON object from a file; anything else is refused with the file's name."""
+    """A JSON object from a file; anything else is refused with the file's name, and a number that is none."""
+    mistaken.require_file(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        if other := mistaken.instead(content[: mistaken.START_BYTES]):
+            raise ValueError(other)
+        return strict_json.parse(content.decode("utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold a JSON object")
-    return content
 
 
 def read_index(folder: Path) -> dict:
     """`model_index.json` of a pipeline folder, every class in it checked against CLASSES."""
     path = folder / INDEX
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path} is missing: a pipeline in diffusers layout is wanted")
     index = read_json(path)
     check_index(path, index)
@@ -168,6 +170,8 @@ def _settled_pipeline(path: Path, found: dict) -> str:
 
 
 def _check_entry(path: Path, name: str, value: object) -> None:
+    if name in COMMENTS and not isinstance(value, str | None):
+        raise ValueError(f"{path}: {name!r} must be text, got {value!r}")
     if name in COMMENTS or value in ABSENT:
         return
     if name in SWITCHES:

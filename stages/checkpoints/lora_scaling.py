@@ -5,12 +5,11 @@ Consumes a file's metadata, and a layer's name, rank and alpha tensor; produces 
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-from stages.checkpoints import lora_names
+from stages.checkpoints import lora_names, strict_json
 
 KEY = "lora_adapter_metadata"  # a peft LoraConfig as JSON, its keys prefixed by component: "unet.lora_alpha"
 OTHER_BASES = ("pissa", "olora", "loftq", "corda")  # initializations that change the weights which are adapted
@@ -21,11 +20,9 @@ def read_config(path: Path, metadata: dict[str, str], component: str) -> dict[st
     if KEY not in metadata:
         return {}
     try:
-        whole = json.loads(metadata[KEY])
+        whole = strict_json.parse(metadata[KEY])
     except ValueError as error:
         raise ValueError(f"{path}: its metadata {KEY} is not valid JSON: {error}") from error
-    if not isinstance(whole, dict):
-        raise ValueError(f"{path}: its metadata {KEY} must hold a JSON object")
     prefix = f"{component}."
     config = {name.removeprefix(prefix): value for name, value in whole.items() if name.startswith(prefix)}
     if not config and component == "unet":  # as a model saves its own adapter, outside of a pipeline

@@ -6,12 +6,13 @@ configurations, tokenizers and safetensors alone: pickles are never opened.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from stages.checkpoints import components, hub
+from stages.checkpoints import components, hub, mistaken
 from stages.files import manifest, placing
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".msgpack", ".h5")
@@ -44,8 +45,7 @@ class Repository:
         root = Path(self.repo)
         if not root.is_dir():
             raise FileNotFoundError(f"repo {self.repo!r} is not a folder")
-        names = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
-        return {name: _inside(root, name) for name in pick(sorted(names))}
+        return {name: _inside(root, name) for name in pick(sorted(names_below(root)))}
 
     def file(self, name: str) -> Path:
         """One verified safetensors file by its name; a local folder is not searched for it."""
@@ -159,12 +159,33 @@ def plain_name(name: str, variant: str | None) -> str:
     return re.sub(rf"\.{re.escape(variant)}\.(safetensors|json)$", r".\1", name)
 
 
+def names_below(root: Path) -> list[str]:
+    """What lies below a folder, also in folders that are links: each once, and no further where it leads out."""
+    names, followed = [], set()
+    for folder, inside, files in os.walk(root, followlinks=True):
+        here = Path(folder)
+        names += [(here / name).relative_to(root).as_posix() for name in files if (here / name).exists()]
+        if not _stays_inside(root, here):
+            inside.clear()
+        for link in [name for name in inside if (here / name).is_symlink()]:
+            target = (here / link).resolve()
+            if target in followed or here.resolve().is_relative_to(target):
+                inside.remove(link)
+            followed.add(target)
+    return names
+
+
 def _inside(root: Path, name: str) -> Path:
     path = root / manifest.safe_name(name)
-    allowed = [root.resolve(), *_blobs(root.resolve())]
-    if not any(path.resolve().is_relative_to(folder) for folder in allowed):
+    if not _stays_inside(root, path):
         raise ValueError(f"{path} is refused: it is a link that leads out of {root}")
+    mistaken.require_file(path)
     return path
+
+
+def _stays_inside(root: Path, path: Path) -> bool:
+    allowed = [root.resolve(), *_blobs(root.resolve())]
+    return any(path.resolve().is_relative_to(folder) for folder in allowed)
 
 
 def _blobs(root: Path) -> list[Path]:

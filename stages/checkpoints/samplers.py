@@ -6,10 +6,10 @@ scheduler, or another folder with that very sampler, so that whoever loads it dr
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.checkpoints import components
 from stages.settings import samplers
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def load(folder: Path, sampler: Sampler) -> Any:
     """The scheduler that `sampler` names, trained as the folder's configuration says, with the sampler's options."""
     import diffusers
 
-    trained = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    trained = components.read_json(folder / FILE)
     trained = {name: value for name, value in trained.items() if value is not None}  # null: whatever the class takes
     options = samplers.unless_said(sampler.scheduler) | trained | sampler.options
     try:

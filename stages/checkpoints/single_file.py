@@ -15,13 +15,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.checkpoints import architectures, components, contents, original, recognising, streaming, synthetic
+from stages.checkpoints import (
+    architectures,
+    components,
+    contents,
+    original,
+    recognising,
+    streaming,
+    synthetic,
+    tokens,
+)
+from stages.checkpoints.configurations import check as check_configuration
 from stages.checkpoints.repository import PICKLE, PICKLES
 from stages.checkpoints.streaming import Entry
 from stages.files import disk, placing
 
 HALF_BYTES = 2
-ZEROS = "force_zeros_for_empty_prompt"
 V_PREDICTION = ("v", "v_prediction")  # how tools write it into modelspec.prediction_type
 FLOATS = ("F64", "F32", "BF16", "F16", "F8_E4M3", "F8_E5M2")  # both kinds of float8 are exact in float16
 
@@ -52,7 +61,9 @@ def unpack(
             print(f"{path}: {averaged} averaged weights ({contents.AVERAGED}*) are left out, the UNet itself is taken")
         settings = _configurations(entries, parts, given)
         for name in names:
-            _copy_tokenizer(tokenizers / name, folder / name, settings[name.replace("tokenizer", "text_encoder")])
+            encoder = settings[name.replace("tokenizer", "text_encoder")]
+            tokens.check(tokenizers / name, encoder, path)
+            _copy_tokenizer(tokenizers / name, folder / name)
         needed = sum(math.prod(entries[name].shape) for tensors in parts.values() for name in tensors.values())
         disk.require_space(folder, HALF_BYTES * needed)
         for part, tensors in parts.items():
@@ -61,7 +72,7 @@ def unpack(
     _write_json(folder / "scheduler/scheduler_config.json", settings["scheduler"])
     index = synthetic.index(settings, names)
     if components.role(given.get(components.INDEX, {})) == components.role(index):
-        index |= {name: value for name, value in given.get(components.INDEX, {}).items() if name == ZEROS}
+        index |= {name: value for name, value in given.get(components.INDEX, {}).items() if name == components.ZEROS}
     _write_json(folder / components.INDEX, index)
 
 
@@ -80,7 +91,11 @@ def configurations(folder: Path) -> dict[str, dict[str, Any]]:
     """What a folder in diffusers layout says of its components and in its index, as far as it says anything."""
     files = {part: folder / part / "config.json" for part in components.STEMS}
     files[components.INDEX] = folder / components.INDEX
-    return {part: components.read_json(file) for part, file in files.items() if file.is_file()}
+    found = {part: components.read_json(file) for part, file in files.items() if file.is_file()}
+    for part in components.STEMS:
+        if _is_of(part, found.get(part)):
+            check_configuration(files[part], components.CLASSES[part][0][1], found[part])
+    return found
 
 
 @contextmanager
@@ -193,22 +208,11 @@ def _scheduler(names: Iterable[str], metadata: dict[str, str]) -> dict[str, Any]
     return settings
 
 
-def _copy_tokenizer(source: Path, target: Path, encoder: dict[str, Any]) -> None:
-    files = [source / name for name in components.TOKENIZER_FILES if (source / name).is_file()]
-    if not {path.name for path in files} & set(components.TOKENIZER_VOCABULARIES):
-        raise FileNotFoundError(f"{source} has neither of {' and '.join(components.TOKENIZER_VOCABULARIES)}")
-    if (size := _vocabulary(source)) > encoder["vocab_size"]:
-        raise ValueError(f"{source} knows {size} tokens, the file's text encoder {encoder['vocab_size']}: no such pair")
-    for path in files:
-        target.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target / path.name)
-
-
-def _vocabulary(folder: Path) -> int:
-    """How many rows the tokenizer's numbers need in an embedding."""
-    if (folder / "vocab.json").is_file():
-        return 1 + max(components.read_json(folder / "vocab.json").values())
-    return 1 + max(components.read_json(folder / "tokenizer.json")["model"]["vocab"].values())
+def _copy_tokenizer(source: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for path in (source / name for name in components.TOKENIZER_FILES):
+        if path.is_file():
+            shutil.copyfile(path, target / path.name)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from stages.checkpoints import architectures, components
+from stages.checkpoints import architectures, components, configurations
 from stages.checkpoints.quiet import quiet
 from stages.files import disk, manifest, placing
 
@@ -49,16 +49,22 @@ def count_parameters(parts: dict[str, dict[str, Any]], part: str) -> int:
 
 def empty(part: str, settings: dict[str, Any]) -> Any:
     """The component's torch module without any memory for its weights."""
+    named = settings["architectures"][0] if part.startswith("text_encoder") else settings["_class_name"]
+    return built(named, settings)
+
+
+def built(class_name: str, settings: dict[str, Any]) -> Any:
+    """The same of a class by its name; what the class does not take has no effect."""
     with quiet():
         import diffusers
         import torch
         import transformers
 
+    settings = configurations.known(class_name, settings)
     with torch.device("meta"):
-        if part.startswith("text_encoder"):
-            config = transformers.CLIPTextConfig(**settings)
-            return getattr(transformers, settings["architectures"][0])(config)
-        return getattr(diffusers, settings["_class_name"]).from_config(settings)
+        if hasattr(transformers, class_name):
+            return getattr(transformers, class_name)(transformers.CLIPTextConfig(**settings))
+        return getattr(diffusers, class_name).from_config(settings)
 
 
 def _write_weights(module: Any, path: Path) -> None:

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.checkpoints import components, repository, sources, synthetic, weights
+from stages.checkpoints import components, repository, sources, synthetic, whole
 from stages.files import layout, manifest, placing
 from stages.ir import converting
 from stages.settings import config
@@ -51,7 +51,7 @@ def _fetch(settings: TinyVae, folder: Path, record: Path) -> dict[str, str]:
     found = components.read_json(place / "config.json").get("_class_name")
     if found != CLASS:
         raise ValueError(f"{settings.repo}: config.json describes {found!r}, allowed: {CLASS!r}")
-    weights.check_weights(folder)
+    whole.check_part(place, CLASS)
     return taken
 
 

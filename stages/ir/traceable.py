@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stages.checkpoints import configurations, fitting
 from stages.checkpoints.components import CLASSES, INDEX, read_index, read_json
 
 BATCH = 2
@@ -42,8 +43,10 @@ def _text_encoder_2(checkpoint: Path) -> Traceable:
 
 def _clip(model_class: Any, folder: Path, outputs: tuple[str, str]) -> Traceable:
     import torch
+    from transformers import CLIPTextConfig
 
-    encoder = model_class.from_pretrained(folder, dtype=torch.float16).eval()
+    known = configurations.known(model_class.__name__, read_json(folder / "config.json"))
+    encoder = model_class.from_pretrained(folder, config=CLIPTextConfig(**known), dtype=torch.float16).eval()
 
     class Text(torch.nn.Module):
         """Token numbers (batch, tokens) to the pooled and last state and every layer's input."""
@@ -210,17 +213,9 @@ def pooled_width(checkpoint: Path) -> int:
 
 
 def time_ids(checkpoint: Path) -> int:
-    """How many numbers describe size and crop: six, or five where the last is an aesthetic score (the refiner)."""
-    unet = read_json(checkpoint / "unet/config.json")
-    width, rest = divmod(
-        unet["projection_class_embeddings_input_dim"] - pooled_width(checkpoint), unet["addition_time_embed_dim"]
-    )
-    if rest or width not in (5, 6):
-        raise ValueError(
-            f"{checkpoint}/unet/config.json: projection_class_embeddings_input_dim must be the text encoder's "
-            f"projection_dim plus 5 or 6 times addition_time_embed_dim"
-        )
-    return width
+    """How many numbers describe size and crop: six, or five (the refiner)."""
+    unet, encoder = (read_json(checkpoint / part / "config.json") for part in ("unet", "text_encoder_2"))
+    return fitting.time_ids(checkpoint, unet, encoder)
 
 
 TRACEABLES: dict[str, Callable[[Path], Traceable]] = {

@@ -7,14 +7,13 @@ produces counts to plan with. Reads no weights and imports no framework.
 from __future__ import annotations
 
 import functools
-import json
 import math
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.checkpoints import architectures, components
+from stages.checkpoints import architectures, components, streaming
 from stages.ir import parts as ir_parts
 
 if TYPE_CHECKING:
@@ -111,10 +110,11 @@ def _size_of(shapes: list[list[int]]) -> Size:
 
 
 def _shapes(path: Path) -> dict[str, list[int]]:
-    """By name, of the tensors in a safetensors file: 8 bytes of length, then a JSON header."""
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
+    """By name, of the tensors in a safetensors file; none of one that the stage itself will refuse by its name."""
+    try:
+        return {name: list(entry.shape) for name, entry in streaming.read_header(path)[0].items()}
+    except (ValueError, FileNotFoundError):
+        return {}
 
 
 @functools.cache
