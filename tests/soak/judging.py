@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from stages.settings import config
+from stages.endings import causes
+from stages.endings.guard import main_guard
 
 REFUSED, RIGHT, WRONG, TRACEBACK, STUCK = VERDICTS = ("refused", "right", "wrong", "traceback", "stuck")
 LONGEST_S = 120
-MISTAKE = 2  # the exit status of what a user can mend
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,14 @@ class Stuck(BaseException):
 def judge(run: Callable[[], Any], wrong: Callable[[Any], str]) -> Verdict:
     """`wrong` is "" for a result that is what its input means, else what is wrong with it."""
     said = io.StringIO()
-    try:
-        with limited(LONGEST_S), contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
-            with config.main_guard():
+    with limited(LONGEST_S) as over:
+        try:
+            with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()), main_guard():
                 result = run()
-    except SystemExit as ended:
-        return _ended(ended.code, said.getvalue())
-    except Stuck:
-        return Verdict(STUCK, f"no end after {LONGEST_S} s")
-    except BaseException:
-        return Verdict(TRACEBACK, traceback.format_exc())
+        except SystemExit as ended:
+            return Verdict(STUCK, f"no end after {LONGEST_S} s") if over else _ended(ended, said.getvalue())
+        except BaseException:
+            return Verdict(TRACEBACK, traceback.format_exc())
     try:
         fault = wrong(result)
     except Exception:  # what reads the example by itself cannot read it
@@ -51,23 +49,33 @@ def judge(run: Callable[[], Any], wrong: Callable[[Any], str]) -> Verdict:
     return Verdict(WRONG, fault) if fault else Verdict(RIGHT, "")
 
 
-def _ended(status: Any, said: str) -> Verdict:
+def _ended(ended: SystemExit, said: str) -> Verdict:
     """What is refused says why in its last line, and what says more than a line of it is a traceback in disguise."""
     errors = [line for line in said.splitlines() if line.startswith("error: ")]
-    if status == MISTAKE and len(errors) == 1 and "Traceback" not in said and said.splitlines()[-1] == errors[0]:
+    if (
+        ended.code == causes.REFUSED
+        and len(errors) == 1
+        and "Traceback" not in said
+        and said.splitlines()[-1] == errors[0]
+    ):
         return Verdict(REFUSED, errors[0])
-    return Verdict(TRACEBACK, f"exit status {status}\n{said}")
+    raised = "".join(traceback.format_exception(ended.__cause__)) if ended.__cause__ else ""
+    return Verdict(TRACEBACK, f"{raised}exit status {ended.code}\n{said}")
 
 
 @contextlib.contextmanager
-def limited(seconds: int) -> Iterator[None]:
+def limited(seconds: int) -> Iterator[list[bool]]:
+    """What is yielded is no longer empty once the time was over: whoever catches `Stuck` does not hide it."""
+    over: list[bool] = []
+
     def rise(*_: Any) -> None:
+        over.append(True)
         raise Stuck
 
     before = signal.signal(signal.SIGALRM, rise)
     signal.alarm(seconds)
     try:
-        yield
+        yield over
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
