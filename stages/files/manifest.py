@@ -46,6 +46,7 @@ def write(
         "tools": tools(),
         "files": files,
     }
+    manifest["seal"] = seal(manifest)
     (folder / NAME).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     return manifest
 
@@ -79,6 +80,8 @@ def read(folder: Path, *, rerun: str) -> dict:
         raise ValueError(f"{path} is not valid JSON ({error}): {remedy(path, rerun)}") from error
     if flaw := shape.flaw(manifest):
         raise ValueError(f"{path} is not a manifest, {flaw}: {remedy(path, rerun)}")
+    if "seal" in manifest and manifest["seal"] != seal(manifest):  # older ones have none
+        raise ValueError(f"{path} is not as it was written: {remedy(path, rerun)}")
     return shape.said(manifest, path, rerun)
 
 
@@ -140,6 +143,12 @@ def code(room: Path) -> str:
     """SHA-256 of the Python files in a folder, names included: an input where other code would make other results."""
     files = sorted(room.rglob("*.py"))
     return hashlib.sha256("".join(f"{path.relative_to(room)} {sha256(path)}\n" for path in files).encode()).hexdigest()
+
+
+def seal(manifest: dict) -> str:
+    """A hash of all that a manifest says, so that it does not pass when a bit of it has turned. No signature."""
+    said = {name: part for name, part in manifest.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def key(stage: str, inputs: dict[str, str], settings: dict) -> str:

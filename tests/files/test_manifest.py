@@ -67,6 +67,21 @@ def test_a_manifest_whose_names_leave_the_folder_is_refused(tmp_path):
         manifest.verify(folder, rerun="export@mini")
 
 
+@pytest.mark.parametrize("place", range(3, 400, 36))
+def test_a_manifest_with_a_turned_bit_is_refused_or_says_the_same(tmp_path, place):
+    folder = filled(tmp_path / "ir")
+    before, path = manifest.read(folder, rerun="export@mini"), folder / "manifest.json"
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    try:
+        found = manifest.read(folder, rerun="export@mini")
+    except ValueError as error:
+        assert "run 'dvc repro export@mini'" in str(error)
+    else:
+        assert {name: found[name] for name in before if name != "seal"} == {n: before[n] for n in before if n != "seal"}
+
+
 def test_whole_moves_a_finished_folder_over_an_older_one(tmp_path):
     target = tmp_path / "ir"
     for content in ("old", "new"):
