@@ -81,7 +81,7 @@ def _calibration_used(example: tuple[str, str, bytes]) -> Any:
     def use() -> Any:
         settings = config.load(quantize.READS, MODEL, []).quantization
         quantize.need(MODEL, settings)
-        return list(quantize._samples(CALIBRATION, MODEL, settings))
+        return list(quantize._samples(MODEL, settings, Path(".")))
 
     return _with(example, use)
 
@@ -99,9 +99,10 @@ def _another_file(example: tuple[str, str, bytes], _: Any) -> str:
 
 
 def _equal_json(one: bytes, other: bytes) -> bool:
+    """But for the seal, which older manifests do not have."""
     try:
-        return json.loads(one) == json.loads(other)
-    except ValueError:
+        return json.loads(one) | {"seal": ""} == json.loads(other) | {"seal": ""}
+    except (ValueError, TypeError):
         return False
 
 
