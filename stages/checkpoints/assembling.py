@@ -23,6 +23,7 @@ from stages.checkpoints.repository import (
     select_index,
     select_pipeline,
     select_weights,
+    told,
 )
 from stages.files import manifest, placing
 
@@ -38,11 +39,11 @@ def assemble(source: Source, folder: Path, record: Path) -> dict[str, str]:
         return taken
     swaps = {part: swap for part, swap in (("unet", source.unet), ("vae", source.vae)) if swap is not None}
     origins = {folder / part: _name(swap) for part, swap in swaps.items()} | {folder: source.repo}
-    with _told({folder: source.repo}), _all_missing(source, record):
+    with told({folder: source.repo}), _all_missing(source, record):
         taken = (_place_file if source.file else _place_pipeline)(source, folder, record)
         for part, swap in swaps.items():
             taken |= _swap(part, swap, folder, record)
-    with _told(origins):
+    with told(origins):
         whole.check_files(folder)
         if source.adapters:
             taken |= _fuse(source.adapters, folder, record)
@@ -55,7 +56,7 @@ def _place_file(source: Source, folder: Path, record: Path) -> dict[str, str]:
     taken = {f"{source.repo}/{source.file}": manifest.sha256(path)}
     with (
         tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}-described-") as scratch,
-        _told({Path(scratch): source.tokenizers.repo if source.tokenizers else scratch}),
+        told({Path(scratch): source.tokenizers.repo if source.tokenizers else scratch}),
     ):
         described = None
         if source.tokenizers:
@@ -73,7 +74,7 @@ def place_single_file(path: Path, folder: Path, pipeline: Path | None) -> None:
     do not show, as far as it has any.
     """
     given = single_file.configurations(pipeline) if pipeline else None
-    with _told({folder: str(path)}):
+    with told({folder: str(path)}):
         single_file.unpack(path, folder, pipeline, given)
         whole.check_files(folder)
 
@@ -86,7 +87,7 @@ def _place_pipeline(source: Source, folder: Path, record: Path) -> dict[str, str
     except hub.Missing:  # what else is lacking is told with it, as far as it can be known without the index
         repository.take(lambda names: select_pipeline(names, source.variant, _folders(names)))
         raise
-    with _told({path: f"{source.repo}/{components.INDEX}"}):
+    with told({path: f"{source.repo}/{components.INDEX}"}):
         found = components.read_json(path)
         index = components.settled(path, found)
     parts = components.parts(index)
@@ -129,7 +130,7 @@ def _swap(part: str, swap: SwapSource, folder: Path, record: Path) -> dict[str, 
     prefix, own = _prefix(swap), _part_config(folder / part, part)
     shutil.rmtree(folder / part)
     taken = repository.place(_select_swap(part, swap), folder / part, swap.variant, prefix)
-    with _told({folder / part: _name(swap)}):
+    with told({folder / part: _name(swap)}):
         found = _part_config(folder / part, part)
     if part == "vae":
         _check_same_latents(own, found, swap.repo)
@@ -178,20 +179,6 @@ def _part_config(folder: Path, part: str) -> dict[str, Any]:
 
 def _name(swap: SwapSource) -> str:
     return f"{swap.repo}/{swap.subfolder}" if swap.subfolder else swap.repo
-
-
-@contextmanager
-def _told(names: dict[Path, str]) -> Iterator[None]:
-    """Errors of the block speak of the sources as the user gave them, not of our folders, which vanish with them."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        told = str(error)
-        for path, name in names.items():
-            told = told.replace(str(path), name)
-        if told == str(error):
-            raise
-        raise (FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError)(told) from error
 
 
 def _check_same_latents(own: dict[str, Any], found: dict[str, Any], repo: str) -> None:

@@ -17,7 +17,6 @@ from stages.checkpoints.streaming import Entry, read_header
 OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}  # VAEs of before 2023
 TIME_IDS = {"base": 6, "refiner": 5}  # original size, crop, target size; a score takes the place of the last two
 LONGEST = 3  # tensors that an error names
-CANNOT_BE_BUILT = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RuntimeError)
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -73,9 +72,8 @@ def _shapes(path: Path, class_name: str, settings: dict[str, Any]) -> Shapes:
     """Shapes of all tensors that a component has, by name."""
     try:
         module = synthetic.built(class_name, settings)
-    except CANNOT_BE_BUILT as error:
-        said = " ".join(str(error).split())
-        raise ValueError(f"{path} describes no {class_name} that can be built: {said[:200]}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
 
 

@@ -87,7 +87,7 @@ def _check_kind(path: Path, entries: dict[str, Entry]) -> None:
 def _check_dtypes(path: Path, entries: dict[str, Entry]) -> None:
     for tensor, entry in entries.items():
         # kohya's trainer writes an alpha that was left to its default as an integer.
-        integer_alpha = lora_names.split(tensor)[1] == "alpha" and entry.dtype in INTEGER_BYTES
+        integer_alpha = lora_names.split(tensor)[1] == "alpha" and entry.dtype in INTEGER_BYTES.keys() - {"BOOL"}
         if entry.dtype not in DTYPES and not integer_alpha:
             raise ValueError(f"{path}: {tensor} is of type {entry.dtype}, allowed: {', '.join(DTYPES)}")
 

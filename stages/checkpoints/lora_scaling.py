@@ -12,6 +12,7 @@ from typing import Any
 from stages.checkpoints import lora_names, strict_json
 
 KEY = "lora_adapter_metadata"  # a peft LoraConfig as JSON, its keys prefixed by component: "unet.lora_alpha"
+TYPES = {"rank_pattern": dict, "alpha_pattern": dict, "use_rslora": bool, "use_dora": bool}
 OTHER_BASES = ("pissa", "olora", "loftq", "corda")  # initializations that change the weights which are adapted
 
 
@@ -53,6 +54,10 @@ def scaling(path: Path, layer: str, rank: int, alpha: float | None, config: dict
 
 
 def _check_config(path: Path, config: dict[str, Any]) -> None:
+    for key, kind in TYPES.items():
+        if not isinstance(config.get(key), kind | None):
+            said = "true or false" if kind is bool else "an object"
+            raise ValueError(f"{path}: {key} in its metadata {KEY} must be {said}, got {config[key]!r}")
     if config.get("use_dora"):
         raise ValueError(f"{path} is DoRA, as its metadata says (use_dora), which is not supported")
     if str(config.get("init_lora_weights")).startswith(OTHER_BASES):

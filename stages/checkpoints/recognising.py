@@ -32,7 +32,7 @@ def configuration(part: str, shapes: Shapes, given: Settings | None, pooled: int
         return fallback | (_vae(shapes, fallback) if part == "vae" else _text_encoder(shapes, fallback))
     except KeyError as error:
         raise ValueError(f"{part}: tensor {error.args[0]} is missing") from error
-    except IndexError as error:
+    except (IndexError, ArithmeticError) as error:
         raise ValueError(f"{part}: its blocks are not those of the SDXL family") from error
 
 
@@ -66,7 +66,7 @@ def _unet(shapes: Shapes, fallback: Settings, pooled: int | None, time_ids: int)
     if not any(down[-1]) and middle:
         depths[-1] = middle  # the middle block takes the depth of the deepest level
     pairs = zip(up[::-1], depths, down, strict=False)
-    mirrored = all(set(above) == {depth} for above, depth, below in pairs if any(below))
+    mirrored = all(_plain(above) == depth for above, depth, below in pairs if any(below))
     condition = next((shape[1] for name, shape in shapes.items() if name.endswith(".attn2.to_k.weight")), 0)
     linear = all(len(shape) == 2 for name, shape in shapes.items() if name.endswith(".proj_in.weight"))
     embedded = shapes["label_emb.0.0.weight"][1]
@@ -125,7 +125,7 @@ def _text_encoder(shapes: Shapes, fallback: Settings) -> Settings:
     """Of either encoder: both are CLIP's, under the same names once the second is translated."""
     part = "text_encoder" if "text_model.final_layer_norm.weight" in shapes else "text_encoder_2"
     shapes = sizes(part, shapes, fallback)
-    vocabulary, width = shapes["text_model.embeddings.token_embedding.weight"]
+    vocabulary, width = (shapes["text_model.embeddings.token_embedding.weight"][axis] for axis in (0, 1))
     return {
         "vocab_size": vocabulary,
         "hidden_size": width,

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from stages.checkpoints import components, hub, mistaken
@@ -76,6 +77,20 @@ class Repository:
             else:
                 shutil.copyfile(path, target)
         return {f"{self.repo}/{name}": manifest.sha256(path) for name, path in files.items()}
+
+
+@contextmanager
+def told(names: dict[Path, str]) -> Iterator[None]:
+    """Errors of the block speak of the sources as the user gave them, not of our folders, which vanish with them."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        told = str(error)
+        for path, name in names.items():
+            told = told.replace(str(path), name)
+        if told == str(error):
+            raise
+        raise (FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError)(told) from error
 
 
 def select_index(names: list[str]) -> list[str]:

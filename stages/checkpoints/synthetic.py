@@ -17,6 +17,7 @@ from stages.checkpoints.quiet import quiet
 from stages.files import disk, manifest, placing
 
 BLOCK = 2**24  # random numbers that are drawn; tensors take them in turn, over and over
+CANNOT_BE_BUILT = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RuntimeError)
 PADDING = {"tokenizer": "<|endoftext|>", "tokenizer_2": "!"}
 
 
@@ -54,17 +55,21 @@ def empty(part: str, settings: dict[str, Any]) -> Any:
 
 
 def built(class_name: str, settings: dict[str, Any]) -> Any:
-    """The same of a class by its name; what the class does not take has no effect."""
+    """The same of a class by its name; what it does not take has no effect. ValueError where it cannot be built."""
     with quiet():
         import diffusers
         import torch
         import transformers
 
     settings = configurations.known(class_name, settings)
-    with torch.device("meta"):
-        if hasattr(transformers, class_name):
-            return getattr(transformers, class_name)(transformers.CLIPTextConfig(**settings))
-        return getattr(diffusers, class_name).from_config(settings)
+    try:
+        with torch.device("meta"):
+            if hasattr(transformers, class_name):
+                return getattr(transformers, class_name)(transformers.CLIPTextConfig(**settings))
+            return getattr(diffusers, class_name).from_config(settings)
+    except CANNOT_BE_BUILT as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"no {class_name} can be built with this configuration ({said[:200]})") from error
 
 
 def _write_weights(module: Any, path: Path) -> None:

@@ -85,10 +85,13 @@ def component_files(folder: Path, stem: str) -> list[Path]:
 
 def shards(index: Path) -> list[Path]:
     """The files beside an index that hold its tensors, each of them where the index says, and no others."""
-    where = components.read_json(index).get("weight_map")
+    content = components.read_json(index)
+    where = content.get("weight_map")
     if not isinstance(where, dict) or not where or not all(isinstance(name, str) for name in where.values()):
         raise ValueError(f"{index}: weight_map must hold the name of a file for every tensor")
     files = [_shard(index, name) for name in sorted(set(where.values()))]
+    if not isinstance(content.get("metadata"), dict):
+        raise ValueError(f"{index}: metadata must be an object, as libraries that load shards ask for it")
     found: dict[str, str] = {}
     for path in files:
         for tensor in streaming.read_header(path)[0]:

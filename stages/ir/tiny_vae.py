@@ -48,10 +48,11 @@ def _fetch(settings: TinyVae, folder: Path, record: Path) -> dict[str, str]:
         return {}
     source = repository.Repository(settings.kind, settings.repo, settings.revision, record)
     taken = source.place(_select, place, variant=None)
-    found = components.read_json(place / "config.json").get("_class_name")
-    if found != CLASS:
-        raise ValueError(f"{settings.repo}: config.json describes {found!r}, allowed: {CLASS!r}")
-    whole.check_part(place, CLASS)
+    with repository.told({place: settings.repo}):
+        found = components.read_json(place / "config.json").get("_class_name")
+        if found != CLASS:
+            raise ValueError(f"{place}/config.json describes {found!r}, allowed: {CLASS!r}")
+        whole.check_part(place, CLASS)
     return taken
 
 

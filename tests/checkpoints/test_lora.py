@@ -559,6 +559,8 @@ def test_what_cannot_be_added_whole_is_refused_with_the_reason(vega, tmp_path, t
         ({"r": 4}, f"layer {QUERY} has rank 2, 4 in its metadata lora_adapter_metadata"),
         ({"lora_alpha": "8"}, f"the alpha of layer {QUERY} must be a number > 0, got '8' in lora_adapter_metadata"),
         ({"lora_alpha": 0}, "must be a number > 0, got 0"),
+        ({"rank_pattern": ["to_q"]}, "rank_pattern in its metadata lora_adapter_metadata must be an object, got"),
+        ({"use_rslora": "no"}, "use_rslora in its metadata lora_adapter_metadata must be true or false, got 'no'"),
         ({"alpha_pattern": {"(": 2}}, "'(' in its metadata lora_adapter_metadata is no pattern"),
     ],
 )
@@ -568,7 +570,14 @@ def test_metadata_that_cannot_be_followed_is_refused(vega, tmp_path, config, mes
     refused(vega, path, message)
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "is not valid JSON"), ("[]", "must hold a JSON object")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not valid JSON"),
+        ("[]", "is not valid JSON: it must hold a JSON object"),
+        ('{"unet.r": 2, "unet.r": 4}', "is not valid JSON: it says 'unet.r' twice"),
+    ],
+)
 def test_metadata_that_cannot_be_read_is_refused(vega, tmp_path, text, message):
     path = tmp_path / "lora.safetensors"
     save_file(query_tensors(), path, metadata={"lora_adapter_metadata": text})
