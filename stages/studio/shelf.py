@@ -56,7 +56,7 @@ def find(root: Path = Path(".")) -> Shelf:
     for path in sorted((root / layout.IR).glob(f"*/*/{manifest.NAME}"), key=_fp16_first):
         try:
             found = item(path.parent)
-        except (ValueError, FileNotFoundError):
+        except (ValueError, OSError):
             continue
         shelf.setdefault(found.model, {})[found.precision] = found
     return shelf
