@@ -36,6 +36,7 @@ class Item:
     gb: float  # on the disk
     digest: str  # of its manifest
     facts: dict[str, Any]  # of its manifest
+    fixed_px: tuple[int | None, int | None] = (None, None)  # width and height that alone can be drawn
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -81,6 +82,7 @@ def item(folder: Path) -> Item:
         gb=sum(file["size"] for file in described["files"].values()) / 1e9,
         digest=manifest.digest(folder),
         facts=facts,
+        fixed_px=parts.fixed_px(folder),
     )
 
 
