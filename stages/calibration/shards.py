@@ -40,7 +40,7 @@ def load_shard(path: Path) -> list[Inputs]:
     except (SafetensorError, ValueError, KeyError) as error:
         raise _damaged(path, error) from error
     for number, sample in samples.items():
-        finite.require(sample, f"{path}, sample {int(number)}")
+        finite.require(sample, f"{path}, sample {number.lstrip('0') or 0}")
     return list(samples.values())
 
 

@@ -28,6 +28,8 @@ def require(folder: Path, *, rerun: str, **sources: Path) -> None:
 def other(folder: Path, *, rerun: str, **sources: Path) -> str | None:
     """The same as a sentence; None where all belong together."""
     stated = made_of(manifest.read(folder, rerun=rerun))
+    if stated is None:  # published before it was said
+        return None
     for name, source in sources.items():
         if told := _other(f"{folder} was made", stated.get(name), source, rerun):
             return told
@@ -60,7 +62,8 @@ def require_calibration(model: str, root: Path = Path(".")) -> dict[str, Any]:
     said = manifest.read(folder, rerun=rerun)
     sources = {"ir": root / layout.ir(model, layout.FP16)}
     if "base" in said["inputs"]:
-        base = said["settings"]["model"].get("base")
+        model_settings = said["settings"]["model"]
+        base = model_settings.get("base") if isinstance(model_settings, dict) else None
         of_base = root / layout.ir(names.require(base, f"{folder / manifest.NAME}: the base"), layout.FP16)
         sources |= {"base": of_base} if (of_base / manifest.NAME).is_file() else {}
     require(folder, rerun=rerun, **sources)
@@ -76,10 +79,10 @@ def require_ir(model: str, precision: str, root: Path = Path(".")) -> None:
         require(folder, rerun=f"quantize@{model}", ir=source)
 
 
-def made_of(said: dict[str, Any]) -> dict[str, str]:
+def made_of(said: dict[str, Any]) -> dict[str, Any] | None:
     """Digests of what a folder was made of, by name, as its own stage said it before it was published."""
     inputs = said["facts"].get("made", {}).get("inputs") if said["stage"] == PUBLISHED else said["inputs"]
-    return inputs if isinstance(inputs, dict) else {}
+    return inputs if isinstance(inputs, dict) else None
 
 
 def digests(folder: Path, *, rerun: str) -> set[str]:
@@ -93,7 +96,7 @@ def command(rerun: str) -> str:
     return f"run '{rerun}'" if rerun.startswith("python ") else f"run 'dvc repro {rerun}'"
 
 
-def _other(what: str, stated: str | None, source: Path, rerun: str) -> str | None:
+def _other(what: str, stated: Any, source: Path, rerun: str) -> str | None:
     if stated is None:
         return f"{what} of nobody knows what: its manifest does not name {source}; {command(rerun)}"
     here = digests(source, rerun=rerun)

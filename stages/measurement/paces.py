@@ -64,6 +64,7 @@ def draw(
         _warm_up(one, prompt, seed, whole=id(one) not in warm)
         warm.add(id(one))
         (found, work), seconds = latency.stopwatch(partial(one.fast.draw, prompt.text, seed), clock)
+        require_picture(np.asarray(found), one, prompt, seed)
         return {"picture": np.asarray(found)}, {"seconds": seconds, "rows": _rows(one.fast, work)}
 
     limit = len(prompts)
@@ -80,6 +81,15 @@ def draw(
             turn = sum(one.seconds[0] for one in drawn)
             limit = min(limit, max(1, int(60 * how.minutes / turn)))
     return limit
+
+
+def require_picture(picture: np.ndarray, one: Drawn, prompt: Prompt, seed: int) -> None:
+    """ValueError where a speed came to black or to one colour: there is nothing to compare then."""
+    if flaw := fidelity.flaw(picture):
+        raise ValueError(
+            f"{one.precision} at speed {one.name} drew a picture that is {flaw} (prompt {prompt.id!r}, seed {seed}): "
+            "leave that speed out, or set device.inference_precision=f32"
+        )
 
 
 def _warm_up(one: Drawn, prompt: Prompt, seed: int, whole: bool) -> None:

@@ -104,7 +104,7 @@ def _require_parts_of_all_or_none(rows: dict[str, Row]) -> None:
 def _json_lines(text: str, path: Path, _column: str) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in _lines(text):
         try:
-            values = json.loads(line)
+            values = json.loads(line, object_pairs_hook=_once)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}, line {number} is not valid JSON: {error}") from error
         if not isinstance(values, dict):
@@ -112,6 +112,14 @@ def _json_lines(text: str, path: Path, _column: str) -> Iterator[tuple[int, dict
                 f'{path}, line {number} must be an object such as {{"text": "a cat"}}, got {_kind(values)}'
             )
         yield number, values
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object that names nothing twice, of which JSON would take the last."""
+    every = [name for name, _ in pairs]
+    if twice := next((name for name in every if every.count(name) > 1), None):
+        raise ValueError(f"{twice!r} stands there twice")
+    return dict(pairs)
 
 
 def _plain(text: str, _path: Path, column: str) -> Iterator[tuple[int, dict[str, Any]]]:

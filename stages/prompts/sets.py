@@ -55,7 +55,7 @@ def check_file(settings: schema.Prompts) -> None:
 
 
 def clean(rows: Iterable[tuple[str, Any, str]]) -> tuple[list[tuple[str, str, str]], Counter[str]]:
-    """(id, text, part) rows with texts in one form, and how many were dropped: blank, not UTF-8 or seen before.
+    """(id, text, part) rows with texts in one form, and how many were dropped: blank, unreadable or seen before.
 
     >>> clean([("1", " a  cat ", "evaluation"), ("2", "A cat", "calibration"), ("3", " ", "calibration")])
     ([('1', 'a cat', 'evaluation')], Counter({'duplicate': 1, 'blank': 1}))
@@ -173,6 +173,8 @@ def _fault(text: str, seen: set[str]) -> str | None:
         return "blank"
     if "\N{REPLACEMENT CHARACTER}" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
         return "not UTF-8"
+    if any(unicodedata.category(letter) == "Cc" for letter in text):  # NUL and its like; line ends are spaces by now
+        return "with control characters"
     return "duplicate" if text.casefold() in seen else None
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from stages.checkpoints import defaults
-from stages.ir import parts
 from stages.settings import samplers
 from stages.settings.schema import LATENT_PX, Pixels, Range, Sampler, Steps
 from stages.settings.spelling import nearest
@@ -104,7 +103,7 @@ def make(item: Item, task: str | None = None, **given: Any) -> Request:
 
 def _check_fixed(item: Item, values: dict[str, Any]) -> None:
     """An IR of fixed shapes draws one size alone."""
-    for name, only in zip(("width", "height"), parts.fixed_px(item.folder), strict=True):
+    for name, only in zip(("width", "height"), item.fixed_px, strict=True):
         if only not in (None, values[name]):
             raise Refused(name, f"{name} must be {only} with {item.name}, whose shapes are fixed, got {values[name]}")
 

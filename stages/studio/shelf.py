@@ -36,6 +36,7 @@ class Item:
     gb: float  # on the disk
     digest: str  # of its manifest
     facts: dict[str, Any]  # of its manifest
+    fixed_px: tuple[int | None, int | None] = (None, None)  # width and height that alone can be drawn
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -56,7 +57,7 @@ def find(root: Path = Path(".")) -> Shelf:
     for path in sorted((root / layout.IR).glob(f"*/*/{manifest.NAME}"), key=_fp16_first):
         try:
             found = item(path.parent)
-        except (ValueError, FileNotFoundError):
+        except (ValueError, OSError):
             continue
         shelf.setdefault(found.model, {})[found.precision] = found
     return shelf
@@ -81,6 +82,7 @@ def item(folder: Path) -> Item:
         gb=sum(file["size"] for file in described["files"].values()) / 1e9,
         digest=manifest.digest(folder),
         facts=facts,
+        fixed_px=parts.fixed_px(folder),
     )
 
 

@@ -61,6 +61,11 @@ def test_a_pattern_that_leaves_nothing_to_quantize_is_refused(pattern: str, para
         checks.check(params)
 
 
+def test_a_pattern_that_spares_some_names_is_allowed(params: dict) -> None:
+    params["quantization"]["ignored_patterns"] = ["(?!.*conv).*"]
+    checks.check(params)
+
+
 def test_a_pattern_that_is_none_is_refused(params: dict) -> None:
     params["quantization"]["ignored_patterns"] = ["conv_("]
     with pytest.raises(ValueError, match=r"ignored_patterns\[0\]: 'conv_\(' is not a pattern"):

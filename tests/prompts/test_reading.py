@@ -142,3 +142,13 @@ def test_an_id_that_occurs_twice_is_named_with_both_lines(tmp_path: Path, first:
     content = f'{{"text": "a", "id": {first}}}\n\n{{"text": "b", "id": {second}}}\n'
     with pytest.raises(ValueError, match=r"p.jsonl, line 3: id '\w+' occurs twice, as '\w+' in line 1 already"):
         read(tmp_path, "p.jsonl", content)
+
+
+def test_a_key_that_stands_twice_in_a_line_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="p.jsonl, line 1 is not valid JSON: 'text' stands there twice"):
+        read(tmp_path, "p.jsonl", '{"text": "a cat", "text": "a dog"}')
+
+
+def test_a_text_with_control_characters_is_dropped_and_counted() -> None:
+    kept, dropped = sets.clean([("1", "a\0cat", ""), ("2", "a\tdog\n", "")])
+    assert [text for _, text, _ in kept] == ["a dog"] and dropped == {"with control characters": 1}
