@@ -170,7 +170,10 @@ def _prompts(said: str) -> list[str]:
 def _item(model: str, precision: str | None) -> Item:
     """Of artifacts/ir by its key, or of any folder by its path."""
     if "/" not in model and not Path(model, "manifest.json").is_file():
-        return shelf.choose(shelf.find(), model, precision)
+        try:
+            return shelf.choose(shelf.find(), model, precision)
+        except ValueError as error:
+            raise ValueError(shelf.damaged(model, precision) or str(error)) from error
     found = shelf.item(Path(model))
     if precision not in (None, found.precision):
         raise ValueError(f"{model} is in {found.precision}, not in {precision}")

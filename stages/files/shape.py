@@ -40,7 +40,7 @@ def said(manifest: dict[str, Any], path: Path, rerun: str) -> Said:
 def flaw(manifest: Any) -> str | None:
     """What makes something no manifest; None of one."""
     if not isinstance(manifest, dict):
-        return "which is an object"
+        return "it must be an object"
     for name, kind in PARTS.items():
         if not isinstance(manifest.get(name), kind):
             return f"its {name!r} must be {'text' if kind is str else 'an object'}"

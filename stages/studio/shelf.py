@@ -126,6 +126,19 @@ def base_of(shelf: Shelf, refiner: Item) -> Item:
     return precisions.get(refiner.precision) or precisions[_preferred(precisions)]
 
 
+def damaged(model: str, precision: str | None = None, root: Path = Path(".")) -> str | None:
+    """Why a model's folder is not on the shelf though it is there; None where none is, or all of them are whole."""
+    if not names.is_name(model):
+        return None
+    for path in sorted((root / layout.IR / model).glob(f"*/{manifest.NAME}"), key=_fp16_first):
+        if precision in (None, path.parent.name):
+            try:
+                item(path.parent)
+            except (ValueError, OSError) as error:
+                return str(error)
+    return None
+
+
 def _preferred(precisions: dict[str, Any]) -> str:
     """INT8, the project's default, then any other quantized one."""
     quantized = [name for name in precisions if name != layout.FP16]
