@@ -52,11 +52,11 @@ SHORT_WRITE = re.compile(r"\d+ requested and \d+ written|iostream error")  # as 
 
 
 def told(error: BaseException) -> tuple[str, int]:
-    """The line and the exit status."""
-    line = _of_memory(error)
+    """The line and the exit status; a refusal for lack of memory, or of a right, is that lack and no damage."""
+    line = _of_memory(error) or _of_disk(error)
     if line is None and is_refusal(error):
         return "; ".join([str(error), *_asides(error)]), REFUSED
-    line = line or _of_disk(error) or _of_network(error) or _of_letters(error) or _of_library(error)
+    line = line or _of_network(error) or _of_letters(error) or _of_library(error)
     if line is not None:
         return f"{_prefix()}{line} {SHOWS}", REFUSED
     return "; ".join([f"{_prefix()}{_of_ours(error)}", *_asides(error)]), FAULT
@@ -73,12 +73,18 @@ def again() -> str:
 
 def lacks_memory(error: BaseException) -> bool:
     """Whether it, or what it arose from, says that memory or threads could not be had."""
-    return any(map(_says_memory, _chain(error)))
+    return _short_of_memory(error) is not None
 
 
-def _says_memory(one: BaseException) -> bool:
-    worded = isinstance(one, RuntimeError | ImportError | OSError) and MEMORY.search(str(one)) is not None
-    return worded or isinstance(one, MemoryError) or getattr(one, "errno", None) in (errno.ENOMEM, errno.EAGAIN)
+def _short_of_memory(error: BaseException) -> BaseException | None:
+    """The first of the chain that says so. A refusal may arise from a lock that another run holds: EAGAIN as well."""
+    refused = is_refusal(error)
+    for one in _chain(error):
+        worded = isinstance(one, RuntimeError | ImportError | OSError) and MEMORY.search(str(one)) is not None
+        short = worded or isinstance(one, MemoryError) or getattr(one, "errno", None) in (errno.ENOMEM, errno.EAGAIN)
+        if short and not (refused and isinstance(one, BlockingIOError)):
+            return one
+    return None
 
 
 def of_disk(error: BaseException) -> bool:
@@ -104,7 +110,7 @@ def first_line(error: BaseException) -> str:
 
 
 def _of_memory(error: BaseException) -> str | None:
-    first = next(filter(_says_memory, _chain(error)), None)
+    first = _short_of_memory(error)
     if first is None:
         return None
     allowed = "; ".join(limits())
@@ -146,7 +152,7 @@ def _of_library(error: BaseException) -> str | None:
     if isinstance(error, ImportError):
         return f"{first_line(error)}: the installation is not whole, run 'make install'"
     if isinstance(error, OSError):
-        return f"{str(error) or type(error).__name__}: mend that, then run '{again()}' again"
+        return f"{first_line(error)}: mend that, then run '{again()}' again"
     if str(error).startswith(("Exception from ", "Check '")) or _package(error) == "openvino":
         return f"OpenVINO failed: {first_line(error)}; {_in_doubt()}run '{again()}' again"
     if isinstance(error, ValueError):

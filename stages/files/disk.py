@@ -11,7 +11,8 @@ def require_space(target: Path, needed: int) -> None:
     """Refuse to start what would fill the disk: `needed` bytes beside `target`."""
     free = free_bytes(target)
     if free < needed:
-        raise ValueError(f"{target} needs {needed / 1e9:.2f} GB of disk, {free / 1e9:.2f} GB are free there")
+        free_there = f"{free / 1e9:.2f} GB are free there"
+        raise ValueError(f"{target} needs {needed / 1e9:.2f} GB of disk, {free_there}: make room first")
 
 
 def free_bytes(target: Path) -> int:

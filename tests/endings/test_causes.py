@@ -52,6 +52,7 @@ OPENVINO = "Exception from src/inference/src/cpp/core.cpp:117:\nException from s
         (throw(OSError(errno.EROFS, "no", "a", None, "b")), "b: it cannot be written to: the disk is read-only"),
         (throw(OSError(errno.EMFILE, "no")), "too many files are open in this process: raise `ulimit -n`"),
         (throw(OSError(errno.EXDEV, "no", "reports")), "reports.*mend that, then run"),
+        (throw(OSError("no file named\nanywhere")), "no file named: mend that"),
         (throw(MemoryError()), r"memory or threads ran out \(MemoryError\): close other programs"),
         (throw(RuntimeError(OPENVINO.format("std::bad_alloc"))), r"memory or threads ran out \(std::bad_alloc\)"),
         (throw(RuntimeError("can't start new thread")), r"ran out \(can't start new thread\)"),
@@ -95,6 +96,19 @@ def test_a_mistake_within_a_library_says_where_we_called_it() -> None:
 def test_a_refusal_of_ours_says_all_by_itself() -> None:
     assert causes.told(raised(throw(ValueError("steps must be >= 1, got 0")))) == ("steps must be >= 1, got 0", 2)
     assert causes.told(raised(throw(FileNotFoundError("x is missing: run 'y'")))) == ("x is missing: run 'y'", 2)
+
+
+def test_a_refusal_for_a_lock_that_another_run_holds_is_no_lack_of_memory() -> None:
+    held = BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    assert causes.told(raised(throw(ValueError("another run is making x"), cause=held)))[0] == "another run is making x"
+
+
+def test_a_refusal_that_arose_from_a_lack_is_told_as_that() -> None:
+    for cause, said in (
+        (PermissionError(errno.EACCES, "no", "x"), "x: you have no right"),
+        (MemoryError(), "memory or"),
+    ):
+        assert causes.told(raised(throw(ValueError("x is damaged"), cause=cause)))[0].startswith(said)
 
 
 def test_figures_left_with_the_error_stand_in_the_line_and_tracebacks_do_not() -> None:

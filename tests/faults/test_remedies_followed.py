@@ -14,7 +14,7 @@ import yaml
 from stages.files import manifest
 
 ROOT = Path(__file__).parents[2]
-KINDS = ("replaced", "missing", "rotten", "rotten_in_the_cache")
+KINDS = ("replaced", "missing", "rotten", "rotten_in_the_cache", "rotten_uncached")
 CASES = [("hardlink", kind) for kind in KINDS] + [("symlink", "rotten"), ("copy", "rotten")]
 MAKE = """
 import pathlib, sys
@@ -38,7 +38,8 @@ def repositories(tmp_path_factory) -> dict[str, Path]:
     made = {}
     for kind in dict.fromkeys(kind for kind, _ in CASES):
         folder = made[kind] = tmp_path_factory.mktemp(kind)
-        stages = {of: {"cmd": f"python make.py {of}", "outs": [of]} for link, of in CASES if link == kind}
+        outs = {of: [{of: {"cache": False}}] if "uncached" in of else [of] for link, of in CASES if link == kind}
+        stages = {of: {"cmd": f"python make.py {of}", "outs": out} for of, out in outs.items()}
         (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
         (folder / "make.py").write_text(MAKE)
         run(f"dvc init -q --no-scm && dvc config cache.type {kind} && dvc repro -q", folder)
