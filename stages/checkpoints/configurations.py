@@ -23,7 +23,9 @@ BY_LEVEL = {  # lists with one entry for each of the levels that another key cou
         "transformer_layers_per_block", "reverse_transformer_layers_per_block",
     )),
     "AutoencoderKL": (LEVELS, ("down_block_types", "up_block_types")),
-    "AutoencoderTiny": ("decoder_block_out_channels", ("num_decoder_blocks", LEVELS, "encoder_block_out_channels")),
+    "AutoencoderTiny": ("decoder_block_out_channels", (
+        "num_encoder_blocks", "num_decoder_blocks", "encoder_block_out_channels", LEVELS,
+    )),
 }  # fmt: skip
 NOISE_LEVELS = "EDM"  # schedulers of this name have sigmas of their own, and no betas
 Settings = dict[str, Any]
