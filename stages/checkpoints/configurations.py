@@ -85,8 +85,8 @@ def _holds(spec: Spec, value: Any) -> bool:
 def _is_nested(spec: Spec, value: Any, least: int, most: int) -> bool:
     """Whether a value is allowed at the depth of lists that is left, from `least` to `most`."""
     if isinstance(value, list):
-        inside = all(_is_nested(spec, item, least - 1, most - 1) for item in value)
-        return most > 0 and inside and (bool(value) or "empty" in spec)
+        inside = most > 0 and all(_is_nested(spec, item, least - 1, most - 1) for item in value)
+        return inside and (bool(value) or "empty" in spec)
     return least <= 0 and _is_one(spec, value)
 
 
