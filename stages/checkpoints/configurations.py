@@ -23,7 +23,9 @@ BY_LEVEL = {  # lists with one entry for each of the levels that another key cou
         "transformer_layers_per_block", "reverse_transformer_layers_per_block",
     )),
     "AutoencoderKL": (LEVELS, ("down_block_types", "up_block_types")),
-    "AutoencoderTiny": ("decoder_block_out_channels", ("num_decoder_blocks", LEVELS, "encoder_block_out_channels")),
+    "AutoencoderTiny": ("decoder_block_out_channels", (
+        "num_encoder_blocks", "num_decoder_blocks", "encoder_block_out_channels", LEVELS,
+    )),
 }  # fmt: skip
 NOISE_LEVELS = "EDM"  # schedulers of this name have sigmas of their own, and no betas
 Settings = dict[str, Any]
@@ -83,8 +85,8 @@ def _holds(spec: Spec, value: Any) -> bool:
 def _is_nested(spec: Spec, value: Any, least: int, most: int) -> bool:
     """Whether a value is allowed at the depth of lists that is left, from `least` to `most`."""
     if isinstance(value, list):
-        inside = all(_is_nested(spec, item, least - 1, most - 1) for item in value)
-        return most > 0 and inside and (bool(value) or "empty" in spec)
+        inside = most > 0 and all(_is_nested(spec, item, least - 1, most - 1) for item in value)
+        return inside and (bool(value) or "empty" in spec)
     return least <= 0 and _is_one(spec, value)
 
 

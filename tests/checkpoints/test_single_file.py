@@ -356,6 +356,17 @@ def test_tokenizers_of_another_vocabulary_or_none_are_refused(sources, base, tmp
         single_file.unpack(path, tmp_path / "unpacked", sources["tiny-refiner"], given)
 
 
+@pytest.mark.parametrize(
+    "gone", ["input_blocks.2.0.op.weight", "input_blocks.0.0.weight", "label_emb.0.0.weight", "out.2.weight"]
+)
+def test_a_file_that_lacks_a_tensor_which_its_blocks_are_told_by_is_refused(sources, base, tmp_path, gone):
+    tensors = {name: tensor for name, tensor in base.items() if name != f"model.diffusion_model.{gone}"}
+    path = original.write(tmp_path / "model.safetensors", tensors)
+    given = single_file.configurations(sources["tiny-base"])
+    with pytest.raises(ValueError, match=r"model\.safetensors: (unet|no UNet2DConditionModel)"):
+        single_file.unpack(path, tmp_path / "unpacked", sources["tiny-base"], given)
+
+
 def test_what_weights_do_not_show_is_asked_for_where_the_family_does_not_say(sources, base, tmp_path):
     path = original.write(tmp_path / "model.safetensors", base)
     with pytest.raises(ValueError, match="how many attention heads .* a configuration of it is needed"):

@@ -154,6 +154,14 @@ def test_a_file_that_is_no_configuration_is_refused_by_name(copy: Path, file: st
     assert file in refusal(copy, whole.check_files)
 
 
+@pytest.mark.parametrize("depth", [3, 100, 450, 900, 5000])
+def test_lists_within_lists_are_refused_however_deep(copy: Path, depth: int) -> None:
+    path = copy / "unet/config.json"
+    settings = json.loads(path.read_text()) | {"transformer_layers_per_block": "deep"}
+    path.write_text(json.dumps(settings).replace('"deep"', "[" * depth + "1" + "]" * depth))
+    assert "unet/config.json" in refusal(copy, whole.check_files)
+
+
 def test_a_key_that_is_said_twice_or_is_not_a_number_is_named(copy: Path) -> None:
     path = copy / "unet/config.json"
     text = path.read_text()
