@@ -106,7 +106,7 @@ def test_a_stage_that_is_asked_to_end_ends_its_child_and_clears_away(folder: Pat
     rerun(folder)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_dvc_that_is_killed_alone_leaves_nobody_behind(folder: Path, number: int) -> None:
     command = f"{sys.executable} stage.py"
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"make": {"cmd": command, "outs": ["out"]}}}))

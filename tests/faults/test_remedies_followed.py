@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from stages.files import manifest
 ROOT = Path(__file__).parents[2]
 KINDS = ("replaced", "missing", "rotten", "rotten_in_the_cache", "rotten_uncached")
 CASES = [("hardlink", kind) for kind in KINDS] + [("symlink", "rotten"), ("copy", "rotten")]
+SLOW = [pytest.param(*case, marks=pytest.mark.slow) if case[0] != "hardlink" else case for case in CASES]
 MAKE = """
 import pathlib, sys
 from stages.files import manifest, placing
@@ -33,17 +36,22 @@ def run(command: str, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def repositories(tmp_path_factory) -> dict[str, Path]:
-    """One for each way to link, with a stage for each kind of damage."""
-    made = {}
-    for kind in dict.fromkeys(kind for kind, _ in CASES):
-        folder = made[kind] = tmp_path_factory.mktemp(kind)
-        outs = {of: [{of: {"cache": False}}] if "uncached" in of else [of] for link, of in CASES if link == kind}
+def repositories(tmp_path_factory) -> Callable[[str], Path]:
+    """`repositories("hardlink")`: one whose cache is linked so, with a stage for each kind of damage."""
+
+    @functools.cache
+    def repository(link: str) -> Path:
+        folder = tmp_path_factory.mktemp(link)
+        outs = {of: [{of: {"cache": False}}] if "uncached" in of else [of] for way, of in CASES if way == link}
         stages = {of: {"cmd": f"python make.py {of}", "outs": out} for of, out in outs.items()}
         (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
         (folder / "make.py").write_text(MAKE)
-        run(f"dvc init -q --no-scm && dvc config cache.type {kind} && dvc repro -q", folder)
-    return made
+        (folder / ".dvc").mkdir()
+        (folder / ".dvc/config").write_text(f"[core]\n    no_scm = true\n[cache]\n    type = {link}\n")
+        run("dvc repro -q", folder)
+        return folder
+
+    return repository
 
 
 def damage(file: Path, kind: str) -> None:
@@ -65,14 +73,14 @@ def damage(file: Path, kind: str) -> None:
         file.unlink()
 
 
-@pytest.mark.parametrize(("link", "kind"), CASES)
+@pytest.mark.parametrize(("link", "kind"), SLOW)
 def test_the_command_that_is_named_repairs(repositories, monkeypatch, link: str, kind: str) -> None:
-    monkeypatch.chdir(repositories[link])
+    monkeypatch.chdir(repositories(link))
     folder = Path(kind)
     digest = manifest.digest(folder)
     damage(folder / "x.bin", kind)
     with pytest.raises((ValueError, FileNotFoundError)) as failure:
         manifest.verify(folder, rerun=kind)
-    run(re.search(r"run '(.+?)'", str(failure.value))[1], repositories[link])
+    run(re.search(r"run '(.+?)'", str(failure.value))[1], repositories(link))
     manifest.verify(folder, rerun=kind)
     assert manifest.digest(folder) == digest
