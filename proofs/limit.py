@@ -33,12 +33,12 @@ def run(limit_gb: float, command: list[str]) -> dict[str, Any]:
         start = time.perf_counter()
         child = subprocess.Popen(command, preexec_fn=enter)
         watcher = subprocess.Popen(
-            [sys.executable, "-I", str(WATCHER), str(child.pid)],
+            [sys.executable, "-I", str(WATCHER), str(child.pid), command[0], str(limit_gb)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         status = child.wait()
         seconds = time.perf_counter() - start
-        peaks = json.loads(watcher.communicate()[0] or "{}")
+        peaks = json.loads(watcher.communicate("ended\n")[0] or "{}")
         return {
             "limit_gb": limit_gb, "limited_by": how, "status": status, "killed": killed(),
             "seconds": round(seconds, 1), **peaks,

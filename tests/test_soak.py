@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -39,13 +38,25 @@ def two_lines() -> None:
         (lambda: 3, "3 where 4 was said", judging.WRONG, "3 where 4 was said"),
         (raise_another, "", judging.TRACEBACK, "KeyError"),
         (two_lines, "", judging.TRACEBACK, "and more"),
-        (lambda: time.sleep(60), "", judging.STUCK, "no end"),
     ],
 )
-def test_verdicts(monkeypatch, run, wrong, verdict, said):
-    monkeypatch.setattr(judging, "LONGEST_S", 1)
+def test_verdicts(run, wrong, verdict, said):
     found = judging.judge(run, lambda result: wrong)
     assert found.name == verdict and said in found.said
+
+
+ENDLESS = """
+import time
+from tests.soak import judging
+judging.LONGEST_S = 1
+print(judging.judge(lambda: time.sleep(60), lambda result: "").name)
+"""
+
+
+def test_what_has_no_end_is_stuck():
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    run = subprocess.run([sys.executable, "-c", ENDLESS], env=environment, capture_output=True, text=True, timeout=50)
+    assert run.stdout == "stuck\n", run.stderr
 
 
 def test_what_no_other_reader_can_read_is_wrong():

@@ -7,6 +7,7 @@ stages.files.shape.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,8 @@ LISTS_OF_ROW = ("per_prompt", "layers", "sqnr_by_timestep", "sqnr_by_quarter", "
 
 
 def require_figures(record: dict[str, Any], path: Path | str, cure: str = "") -> None:
-    """ValueError unless a record has figures by precision, each under its name what a record has there; null, or
-    nothing at all, stands for what is not known."""
+    """ValueError unless a record has figures by precision, each under its name what a record has there; null, a
+    number that is none, or nothing at all stands for what is not known."""
     cure, rows = f": {cure}" if cure else "", record.get("precisions")
     if not isinstance(rows, dict):
         raise ValueError(f"{path} has no 'precisions'{cure}")
@@ -66,6 +67,7 @@ def _wrong(values: dict[str, Any], kinds: dict[Any, tuple[str, ...]]) -> str | N
     for kind, known in kinds.items():
         for name in known:
             value = values.get(name)
-            if value is not None and not isinstance(value, kind):
+            unknown = value is None or isinstance(value, float) and not math.isfinite(value)
+            if not unknown and not isinstance(value, kind):
                 return f"{name} {str(value)[:40]!r}"
     return None

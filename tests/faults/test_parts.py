@@ -56,7 +56,7 @@ def test_a_part_that_is_missing_is_named_with_its_stage(folder: Path, lost: str)
 
 def test_a_graph_that_is_no_text_is_named(folder: Path) -> None:
     put(folder / "unet/openvino_model.xml", b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match=f"openvino_model.xml is not a graph .*run 'dvc repro -f export@{MODEL}'"):
+    with pytest.raises(ValueError, match=f"openvino_model.xml is not a graph .*run 'dvc repro export@{MODEL}'"):
         anatomy.stored(folder)
 
 

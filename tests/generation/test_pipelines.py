@@ -140,7 +140,7 @@ def test_the_reference_computes_in_float32_with_dynamic_quantization_off():
 def test_a_missing_weight_file_is_named(tmp_path):
     broken = shutil.copytree(tiny_ir("base"), tmp_path / "ir")
     (broken / "unet/openvino_model.bin").unlink()
-    with pytest.raises(FileNotFoundError, match="unet/openvino_model.bin is missing: run 'dvc repro'"):
+    with pytest.raises(FileNotFoundError, match="unet/openvino_model.bin is missing: it has to be made again"):
         pipelines.load(broken, "text-to-image", sampler(), CPU)
 
 

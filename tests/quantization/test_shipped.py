@@ -42,7 +42,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_shipped_scheme_runs_on_a_miniature(root: Path, name: str) -> None:
     how = composing.composed(("quantization",), [*QUICK, f"quantization={name}"]).quantization
     if how.search is not None:
-        how.search.minutes = 0.2
+        how.search.minutes = 0.1
     facts = quantize(KEY, how, root)["facts"]
     assert (facts["precision"], facts["scheme"]) == (name, how.scheme)
     before, after = (root / layout.ir(KEY, one) / "unet/openvino_model.xml" for one in (layout.FP16, name))

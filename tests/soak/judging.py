@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import signal
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -73,9 +74,12 @@ def limited(seconds: int) -> Iterator[list[bool]]:
         raise Stuck
 
     before = signal.signal(signal.SIGALRM, rise)
-    signal.alarm(seconds)
+    # To this thread: of a process with others an alarm may wake one of them, and what waits here goes on waiting.
+    timer = threading.Timer(seconds, signal.pthread_kill, (threading.get_ident(), signal.SIGALRM))
+    timer.start()
     try:
         yield over
     finally:
-        signal.alarm(0)
+        timer.cancel()
+        timer.join()
         signal.signal(signal.SIGALRM, before)
