@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from stages.endings.guard import main_guard as main_guard
-from stages.settings import checks
+from stages.settings import checks, documents
 from stages.settings.schema import SECTIONS, Model, Part, Settings
 
 PARAMS = Path("params.yaml")
@@ -52,7 +52,7 @@ def read(path: Path = PARAMS) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: run this in the repository's root, or `make params` to compose it")
     try:
-        params = yaml.safe_load(path.read_text(encoding="utf-8"))
+        params = documents.load(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 (byte {error.start}): {MADE_ANEW}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError: 2026-13-45 is read as a date
@@ -119,7 +119,7 @@ def _apply(params: dict[str, Any], override: str, declared: list[str]) -> None:
     if not any(key == entry or key.startswith(entry + ".") for entry in declared):
         raise ValueError(f"{key} has no effect here: this stage reads {', '.join(declared) or 'no settings'}")
     try:
-        value = yaml.safe_load(text)
+        value = documents.load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"{key}: {text!r} is not YAML") from error
     if isinstance(node, dict) and not isinstance(value, dict) and not (value is None and parents):

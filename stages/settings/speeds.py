@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.settings import checks, composing, config
+from stages.settings import checks, composing, config, documents
 from stages.settings.schema import EXACT, FEW_STEPS
 from stages.settings.spelling import nearest
 
@@ -122,13 +122,16 @@ def _changed(plain: Speed, word: str) -> Speed:
     """`exact` with what a word says, such as `evaluate_every=3` or `steps=12,scheduler=UniPCMultistepScheduler`."""
     import yaml
 
-    values = config.as_dict(plain)
+    values, said = config.as_dict(plain), set()
     for part in COMMA.split(word):
         name, _, text = part.partition("=")
+        if name in said:
+            raise ValueError(f"{GROUP}.{name} stands twice in {word!r}")
+        said.add(name)
         if name not in EXACT:
             raise ValueError(checks.unknown(f"{GROUP}.{name}", list(EXACT)))
         try:
-            values[name] = yaml.safe_load(text.replace(":", ": "))
+            values[name] = documents.load(text.replace(":", ": "))
         except yaml.YAMLError as error:
             raise ValueError(f"{GROUP}.{name}: {text!r} is not YAML") from error
     checks.section(GROUP, values)

@@ -68,6 +68,8 @@ def read(source: Path | str | IO[bytes]) -> dict[str, Any]:
         found = json.loads(text)
         if found["layout"] != LAYOUT:
             raise Refused("image", f"the PNG's settings have layout {found['layout']!r}, this version reads {LAYOUT}")
+        if not all(isinstance(digest, str) for digest in dict(found["ir"]).values()):
+            raise TypeError("'ir' must be digests by model")
         return {"ir": dict(found["ir"]), "start_sha256": found.get("start_sha256")} | {n: found[n] for n in FIELDS}
     except (ValueError, KeyError, TypeError) as error:
         raise Refused("image", f"the PNG's settings are damaged ({error})") from error

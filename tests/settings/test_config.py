@@ -299,6 +299,8 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixtu
             r"is not YAML \(line 2: .*'model:'\)",
         ),
         (b"model:\n\ta: 1\n", r"is not YAML \(line 2: found character '\\t'"),
+        (b"seed: 1\nmodel: {}\nseed: 2\n", r"is not YAML \(line 3: 'seed' stands there twice"),
+        (b"model: {a: {b: 1, b: 2}}\n", r"is not YAML \(line 1: 'b' stands there twice"),
         (b"model: 'open\n", r"is not YAML \(line \d: found unexpected end of stream"),
         (b"model: 2026-13-45\n", r"is not YAML \(month must be in 1..12"),
         (b"model: " + b"[" * 5000, r"is not YAML \("),

@@ -88,3 +88,18 @@ def test_the_shelf_holds_whole_folders_with_fp16_first(tmp_path) -> None:
         shelf.choose({}, "vega")
     with pytest.raises(ValueError, match="of that there is no IR: run 'dvc repro quantize@base'"):
         shelf.base_of({}, found["refiner"]["fp16"])
+
+
+@pytest.mark.parametrize(
+    "said", ["[]", "{}", '{"layout": 1, "ir": {"base": {}}}', '{"layout": 1, "ir": [1]}', '{"layout": 1, "ir": {}}']
+)
+def test_settings_in_a_png_that_are_none_of_ours_are_refused_in_one_line(tmp_path, said: str) -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    from stages.studio import metadata
+
+    texts = PngInfo()
+    texts.add_itxt(metadata.KEY, said)
+    Image.new("RGB", (8, 8)).save(tmp_path / "odd.png", pnginfo=texts)
+    with pytest.raises(Refused, match="settings are damaged|settings have layout"):
+        metadata.read(tmp_path / "odd.png")
