@@ -75,17 +75,9 @@ def survey(model: str, found: list[Alternative]) -> list[Scheme]:
             continue
         key, own = quantize.key(model, one.settings), layout.ir(model, one.settings.name)
         places = [own, own.with_name(f"{own.name}-{key[:8]}")]
-        there = next((place for place in places if holds(place, key)), None)
+        there = next((place for place in places if manifest.is_whole(place, key=key)), None)
         surveyed.append(Scheme(one.name, one.settings, there or places[own.exists()], key, made=there is not None))
     return surveyed
-
-
-def holds(folder: Path, key: str) -> bool:
-    """Whether a folder is whole and was made with this key."""
-    try:
-        return manifest.verify(folder, rerun="")["key"] == key
-    except (ValueError, FileNotFoundError):
-        return False
 
 
 def make(model: str, scheme: Scheme) -> Scheme:

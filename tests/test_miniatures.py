@@ -28,6 +28,7 @@ from miniatures import (
 )
 from miniatures import prompts as prompt_set
 from stages.measurement import retrieval
+from tests import cutouts
 
 WEIGHTS = Path(__file__).parents[1] / "miniatures/weights"
 CAPTIONS = ["a red apple on a white background", "an owl on a teal background", "a panda on a pink background"]
@@ -276,7 +277,7 @@ def test_a_cut_out_gives_the_picture_on_every_background() -> None:
         shaded[..., 3] //= 1 + (np.arange(64)[None] % 2).astype(np.uint8)
         pixels = references.cutout(shaded, style)[None].astype(np.float32) / 255
         for colour in emoji.COLOURS:
-            ours = 255 * retrieval.on(pixels, emoji.COLOURS[colour])[0]
+            ours = 255 * cutouts.on(pixels, emoji.COLOURS[colour])[0]
             assert np.abs(ours - emoji.compose(shaded, colour, style)).max() <= 2
 
 

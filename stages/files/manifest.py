@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 
-from stages.files import placing, shape
+from stages.files import placing, records, shape
 from stages.files.names import safe_name as safe_name
 from stages.files.remedy import remedy
 
@@ -72,12 +72,7 @@ def _large_files(folder: Path) -> list[tuple[Path, dict]]:
 def read(folder: Path, *, rerun: str) -> dict:
     """The manifest, its shape checked; what it does not say is an error that names the file, and not a KeyError."""
     path = folder / NAME
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: {remedy(path, rerun)} first")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): {remedy(path, rerun)}") from error
+    manifest = records.read(path, rerun, object)
     if flaw := shape.flaw(manifest):
         raise ValueError(f"{path} is not a manifest, {flaw}: {remedy(path, rerun)}")
     if "seal" in manifest and manifest["seal"] != seal(manifest):  # older ones have none

@@ -7,6 +7,7 @@ Folders and pictures are called by these names, on file systems too that do not 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -42,6 +43,16 @@ def shown(name: Any) -> str:
     """As an error shows it, however long it is."""
     text = repr(name)
     return text if len(text) <= 100 else f"{text[:60]}... of {len(text):,} characters"
+
+
+def repeated(names: Iterable[Any]) -> Any:
+    """The first that stands there a second time; None where each stands once.
+
+    >>> repeated(["owl", "cat", "Owl", "cat"])
+    'cat'
+    """
+    seen: set[Any] = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)
 
 
 def twins(names: list[str]) -> tuple[str, str] | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NEEDED = ("unet", "vae_decoder")  # others are there or not, as a pipeline has them
 BEGINNING = 100_000  # characters of a graph, which its inputs stand in
 INPUT = r'name="{}" type="Parameter"[^>]*>\s*<data shape="([^"]*)"'
-EMBEDDED_GUIDANCE = "timestep_cond"  # input of a UNet that takes the guidance scale itself, and one row a picture
+EMBEDDED_GUIDANCE = 'name="timestep_cond"'  # input of a UNet that takes the guidance scale itself, one row a picture
 
 
 def require(folder: Path) -> None:
@@ -37,18 +37,19 @@ def require_files(xml: Path) -> None:
             raise FileNotFoundError(f"{path} is missing: {runtime.way(path)}")
 
 
-def graph(xml: Path) -> str:
-    """The text of an IR's graph."""
+def graph(xml: Path, characters: int = -1) -> str:
+    """The text of an IR's graph, or so many characters of it."""
     require_files(xml)
     try:
-        return xml.read_text(encoding="utf-8")
+        with xml.open(encoding="utf-8") as file:
+            return file.read(characters)
     except UnicodeDecodeError as error:
         raise ValueError(f"{xml} is not a graph of OpenVINO's: {runtime.way(xml)}") from error
 
 
 def fixed_shape(folder: Path, part: str, name: str) -> list[int | None]:
     """Of an input of a part: its sides, None where one is open or where there is no such input."""
-    found = re.search(INPUT.format(name), graph(folder / part / components.IR_FILES[0])[:BEGINNING])
+    found = re.search(INPUT.format(name), graph(folder / part / components.IR_FILES[0], BEGINNING))
     sides = found[1].split(",") if found else []
     return [int(side) if side.strip().isdecimal() else None for side in sides]
 
@@ -87,7 +88,7 @@ def require_size(folder: Path, samplers: Iterable[Sampler], key: str = "") -> No
 
 def rows_of(folder: Path, sampler: Sampler) -> int:
     """Of a picture's UNet step: with and without the prompt, where guidance is reckoned outside of it."""
-    embedded = EMBEDDED_GUIDANCE in graph(folder / "unet" / components.IR_FILES[0])[:BEGINNING]
+    embedded = EMBEDDED_GUIDANCE in graph(folder / "unet" / components.IR_FILES[0], BEGINNING)
     return 2 if sampler.guidance > 1 and not embedded else 1
 
 

@@ -23,7 +23,6 @@ TYPICAL_MACS = 300  # multiply-accumulates per UNet parameter at 512 pixels: 309
 LIKE = 0.001  # relative difference in parameters: an IR has a few constants more
 CONSTANT = re.compile(r'type="Const"[^>]*>\s*<data [^>]*shape="([\d, ]*)"')
 GUIDANCE_WEIGHT = "time_embedding.cond_proj.weight"  # diffusers' name in a UNet's weights
-GUIDANCE_INPUT = 'name="timestep_cond"'  # and in its IR
 SMALL, LARGE = 512**2, 1024**2
 
 
@@ -96,7 +95,7 @@ def _of_xml(path: Path) -> Size:
     """Constants of an IR; a text search, since parsing a large graph takes seconds."""
     text = ir_parts.graph(path)
     found = [[int(side) for side in shape.split(",")] for shape in CONSTANT.findall(text) if shape]
-    return replace(_size_of(found), embeds_guidance=GUIDANCE_INPUT in text)
+    return replace(_size_of(found), embeds_guidance=ir_parts.EMBEDDED_GUIDANCE in text)
 
 
 def _size_of(shapes: list[list[int]]) -> Size:

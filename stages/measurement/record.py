@@ -32,7 +32,7 @@ def measure(subject: Subject, tick: Callable[[], Any]) -> tuple[dict[str, Any], 
         for group in groups:
             loaded = {name: subjects.load(subject, name) for name in group}
             static = {name: proven(subject, name, pipes, reference) for name, pipes in loaded.items()}
-            cut = truncated(subject, next(iter(loaded.values())))
+            cut = cut or truncated(subject, next(iter(loaded.values())))
             runs |= turns.interleaved_runs(subject, loaded, reference, tick)
             times = turns.part_times(subject, loaded, reference)
             joules = turns.step_joules(subject, loaded, reference)

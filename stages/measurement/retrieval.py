@@ -56,8 +56,7 @@ class Judge:
         """Subject of the true picture with the least squared difference, out of all cut-outs on all colours."""
         best, found = np.full(len(pictures), np.inf), np.zeros(len(pictures), int)
         for error in self._errors(pictures):
-            place = error.argmin(1)
-            least = np.take_along_axis(error, place[:, None], 1)[:, 0]
+            place, least = error.argmin(1), error.min(1)
             found, best = np.where(least < best, place, found), np.minimum(least, best)
         return [self.subjects[place] for place in found]
 
@@ -119,12 +118,6 @@ def add_retrieval(
 def share(found: Sequence[str], wanted: Sequence[str]) -> float:
     """0 to 1: how many of them are alike."""
     return round(sum(map(str.__eq__, found, wanted)) / len(wanted), 4)
-
-
-def on(cutouts: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    """(n, side, side, 3) in 0..1: cut-outs in front of a plain background."""
-    alpha = cutouts[..., 3:]
-    return cutouts[..., :3] * alpha + np.array(colour, np.float32) / 255 * (1 - alpha)
 
 
 def least_squares(pictures: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -116,8 +116,7 @@ def _json_lines(text: str, path: Path, _column: str) -> Iterator[tuple[int, dict
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object that names nothing twice, of which JSON would take the last."""
-    every = [name for name, _ in pairs]
-    if twice := next((name for name in every if every.count(name) > 1), None):
+    if (twice := names.repeated(name for name, _ in pairs)) is not None:
         raise ValueError(f"{twice!r} stands there twice")
     return dict(pairs)
 
@@ -140,8 +139,8 @@ def _table(text: str, path: Path, column: str, delimiter: str) -> Iterator[tuple
     header = [name.strip() for name in header]
     if header:
         text_of(dict.fromkeys(header), f"{path}, line {top}", column)
-    if twice := [name for name in dict.fromkeys(header) if header.count(name) > 1]:
-        raise ValueError(f"{path}, line {top} names column {twice[0]!r} twice")
+    if (twice := names.repeated(header)) is not None:
+        raise ValueError(f"{path}, line {top} names column {twice!r} twice")
     for number, cells in rows:
         if len(cells) != len(header):
             wanted = f"{len(header)}, as line {top} has names: quote a text that holds a comma, a tab or a line's end"

@@ -129,7 +129,7 @@ def read_one(key: str, model: Any, after: str, folder: Path, rerun: str = "") ->
     record = read_json(folder / "record.json", rerun)
     missing = None if record else f"not measured: {remedy(folder / 'record.json', rerun)}"
     if record is not None:
-        records.require_figures(record, folder / "record.json", remedy(folder / "record.json", rerun))
+        records.require_figures(record, folder / "record.json", rerun)
     images = folder / "images"
     entries = read_json(images / "images.json", rerun, list) if record else None
     return Result(

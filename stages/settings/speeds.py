@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.files import names
 from stages.settings import checks, composing, config, documents
 from stages.settings.schema import EXACT, FEW_STEPS
 from stages.settings.spelling import nearest
@@ -122,12 +123,10 @@ def _changed(plain: Speed, word: str) -> Speed:
     """`exact` with what a word says, such as `evaluate_every=3` or `steps=12,scheduler=UniPCMultistepScheduler`."""
     import yaml
 
-    values, said = config.as_dict(plain), set()
-    for part in COMMA.split(word):
-        name, _, text = part.partition("=")
-        if name in said:
-            raise ValueError(f"{GROUP}.{name} stands twice in {word!r}")
-        said.add(name)
+    values, parts = config.as_dict(plain), [part.partition("=") for part in COMMA.split(word)]
+    if twice := names.repeated(name for name, _, _ in parts):
+        raise ValueError(f"{GROUP}.{twice} stands twice in {word!r}")
+    for name, _, text in parts:
         if name not in EXACT:
             raise ValueError(checks.unknown(f"{GROUP}.{name}", list(EXACT)))
         try:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +9,7 @@ import pytest
 from stages.files import dvcstate
 from tests.fake_reports import fake_reports
 from tests.faults.projects import ROOT, ended, project, start
+from tests.whole_run import dvc
 
 POOR = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
@@ -29,13 +27,7 @@ def test_make_repro_works_without_git_and_dvc_by_hand_then_too(tmp_path: Path) -
     folder = unpacked(tmp_path / "pocketxl")
     status, said = ended(folder, "repro", "describe")
     assert (status, said) == (0, "") and (folder / "reports/machine.json").is_file()
-    by_hand = subprocess.run(
-        [sys.executable, "-m", "dvc", "status", "describe"],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+    by_hand = dvc(folder, "status", "describe")
     assert by_hand.returncode == 0, by_hand.stderr
 
 

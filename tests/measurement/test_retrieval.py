@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from stages.measurement import retrieval
+from tests.cutouts import on
 
 SIDE, COLOURS = 8, {"red": (210, 47, 39), "blue": (30, 100, 210)}
 PATTERN = r"an? (?P<subject>.+) on a (?P<background>\w+) background"
@@ -31,7 +32,7 @@ def judge() -> retrieval.Judge:
 
 def picture(place: int, colour: str, side: int = SIDE, seed: int = 0) -> Image.Image:
     """A true picture with some noise, `side` pixels wide."""
-    true = 255 * retrieval.on(cutouts()[place : place + 1], COLOURS[colour])[0]
+    true = 255 * on(cutouts()[place : place + 1], COLOURS[colour])[0]
     noisy = true + np.random.default_rng(seed).normal(0, 20, true.shape)
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).resize((side, side), Image.Resampling.NEAREST)
 
@@ -101,7 +102,7 @@ def test_errors_are_those_of_every_cut_out_drawn_on_every_colour():
     pictures = chance.random((5, SIDE, SIDE, 3), np.float32)
     found = list(retrieval.Judge(re.compile(PATTERN), ["a", "b", "c", "d"], COLOURS, pieces)._errors(pictures))
     for error, colour in zip(found, COLOURS.values(), strict=True):
-        drawn = retrieval.on(pieces, colour)
+        drawn = on(pieces, colour)
         np.testing.assert_allclose(error, ((pictures[:, None] - drawn[None]) ** 2).sum((2, 3, 4)), rtol=1e-4)
 
 
