@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -100,8 +101,6 @@ def _judge_all(folder: Path, kind: str, seed: str, done: int, writes: int) -> No
 
 
 def _copy(folder: Path, target: Path) -> Path:
-    import shutil
-
     return Path(shutil.copytree(folder, target, symlinks=True))
 
 
