@@ -13,6 +13,7 @@ import select
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from stages.endings import causes, parent
 
 POLITE = [signal.SIGTERM, signal.SIGHUP]
 UNREAD = 128 + signal.SIGPIPE
+ONE_WISH_S = 1.0  # within it another signal is the same wish
 STDOUT = 1
 
 
@@ -83,22 +85,29 @@ def _write_any_letter() -> None:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """A polite kill is raised like Ctrl-C, so that temporaries are removed; a second one ends at once."""
+    """A polite kill is raised like Ctrl-C, so that temporaries are removed; another one, later, ends at once.
+
+    The kernel tells of a parent's end once for every thread that the parent had, all within a moment: raised twice, the
+    second would cut short what clears away after the first.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    began: list[float] = []
+
+    def asked(number: int, _frame: Any) -> None:
+        began.append(time.monotonic())
+        if len(began) == 1:
+            raise Stopped(number)
+        if began[-1] - began[0] > ONE_WISH_S:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
     caught = [one for one in POLITE if signal.getsignal(one) is signal.SIG_DFL]  # nohup ignores one of them
     try:
         for one in caught:
-            signal.signal(one, _raise)
+            signal.signal(one, asked)
         yield
     finally:
         for one in caught:
             signal.signal(one, signal.SIG_DFL)
-
-
-def _raise(number: int, _frame: Any) -> None:
-    for one in POLITE:
-        if signal.getsignal(one) is _raise:
-            signal.signal(one, signal.SIG_DFL)
-    raise Stopped(number)

@@ -30,17 +30,18 @@ def run(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
     process = context.Process(target=_answer, args=(sender, function, *arguments))
     process.start()
     sender.close()
+    said = None
     try:
-        answer, raised_at = receiver.recv()
+        said = receiver.recv()
     except EOFError as error:
         process.join()
         raise Ended(f"the process {what} {ended(process.exitcode or 0, before)}") from error
-    except BaseException:  # Ctrl-C, a polite kill: nobody waits for it any more
-        process.kill()
-        raise
-    finally:
+    finally:  # after Ctrl-C or a polite kill nobody waits for it any more
+        if said is None:
+            process.kill()
         receiver.close()
         process.join()
+    answer, raised_at = said
     if raised_at is None:
         return answer
     answer.add_note(raised_at)

@@ -64,7 +64,7 @@ def _watched(what: str, foretold_gb: float) -> Iterator[dict[str, float]]:
         with suppress(MemoryError, OSError, RuntimeError, ValueError):  # where nothing is left, not even for this
             seen |= _told_by(watcher)
         if isinstance(error, apart.Ended) or causes.lacks_memory(error):
-            peak = f", {seen['anonymous_gb']:.1f} GB were seen" if "anonymous_gb" in seen else ""
+            peak = f", {seen['anonymous_gb']:.1f} GB were seen" if seen.get("anonymous_gb", 0) >= 0.05 else ""
             way = f", {LIGHTER[what.split()[0]]} takes less" if what.split()[0] in LIGHTER else ""
             error.add_note(f"{foretold_gb:.1f} GB were foretold{peak}{way}")
         raise

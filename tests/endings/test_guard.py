@@ -46,6 +46,39 @@ def test_whoever_is_asked_to_end_clears_away_and_says_so(tmp_path: Path, number:
     assert said.count("\n") == 1 and f"stopped ({signal.Signals(number).name}): what is finished is kept" in said
 
 
+CLEARING = """
+try:
+    print("ready", flush=True)
+    time.sleep(60)
+finally:
+    for _ in range({seconds} * 100):
+        time.sleep(0.01)
+    Path("cleared").touch()
+""".strip()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_wish_that_comes_twice_is_one(tmp_path: Path, number: int) -> None:
+    """The kernel tells of a parent's end once for each of the parent's threads."""
+    process = guarded(CLEARING.format(seconds=1), tmp_path)
+    assert process.stdout.readline() == "ready\n"
+    for _ in range(20):
+        os.kill(process.pid, number)
+        time.sleep(0.01)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + number and (tmp_path / "cleared").exists()
+
+
+def test_who_asks_again_later_does_not_wait(tmp_path: Path) -> None:
+    process = guarded(CLEARING.format(seconds=600), tmp_path)
+    assert process.stdout.readline() == "ready\n"
+    os.kill(process.pid, signal.SIGTERM)
+    while process.poll() is None:
+        time.sleep(0.5)
+        os.kill(process.pid, signal.SIGTERM)
+    assert process.returncode == -signal.SIGTERM and not (tmp_path / "cleared").exists()
+
+
 @pytest.mark.parametrize("letters", [1, 100_000], ids=["at the end", "amid"])
 def test_a_reader_that_has_gone_is_no_fault(tmp_path: Path, letters: int) -> None:
     process = guarded(f"sys.stdin.readline()\nfor _ in range(9):\n    print('x' * {letters})", tmp_path)

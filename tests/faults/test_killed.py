@@ -69,8 +69,17 @@ def is_alive(pid: int) -> bool:
     return stat.is_file() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
+def said_by(started: subprocess.Popen[str]) -> str:
+    """What it and all its children wrote to standard error, once the last of them has ended."""
+    try:
+        return started.communicate(timeout=120)[1]
+    except subprocess.TimeoutExpired:
+        states = ["ps", "-s", str(started.pid), "-o", "pid,ppid,stat,wchan:20,pending,blocked,ignored,args"]
+        pytest.fail(f"somebody still writes: {subprocess.run(states, capture_output=True, text=True).stdout}")
+
+
 def all_gone(pids: list[int]) -> bool:
-    limit = time.monotonic() + 20
+    limit = time.monotonic() + 60
     while any(map(is_alive, pids)) and time.monotonic() < limit:
         time.sleep(0.05)
     return not any(map(is_alive, pids))
@@ -89,7 +98,7 @@ def rerun(folder: Path) -> None:
 def test_a_killed_stage_is_told_of_by_its_watcher_and_takes_its_child_along(folder: Path, whole_group: bool) -> None:
     stage, pids = begun(folder, "stage.py")
     (os.killpg if whole_group else os.kill)(stage.pid, signal.SIGKILL)
-    _, said = stage.communicate(timeout=30)
+    said = said_by(stage)
     assert all_gone(pids) and stage.returncode == -9 and not (folder / "out").exists()
     assert "error: export mini was killed by someone, or by a crash of its own" in said and "foretold 0.1 GB" in said
     assert "Traceback" not in said and "BrokenPipe" not in said
@@ -100,7 +109,7 @@ def test_a_killed_stage_is_told_of_by_its_watcher_and_takes_its_child_along(fold
 def test_a_stage_that_is_asked_to_end_ends_its_child_and_clears_away(folder: Path, number: int, status: int) -> None:
     stage, pids = begun(folder, "stage.py")
     os.killpg(stage.pid, number) if number == signal.SIGINT else os.kill(stage.pid, number)
-    _, said = stage.communicate(timeout=30)
+    said = said_by(stage)
     assert all_gone(pids) and stage.returncode == status and left(folder) == []
     assert said.splitlines()[-1].startswith(f"stopped ({number.name}): ") and "Traceback" not in said
     rerun(folder)
@@ -113,6 +122,6 @@ def test_a_dvc_that_is_killed_alone_leaves_nobody_behind(folder: Path, number: i
     subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=folder, check=True)
     dvc, pids = begun(folder, "-m", "dvc", "repro")
     os.kill(dvc.pid, number)
-    dvc.communicate(timeout=30)
+    said_by(dvc)
     assert all_gone(pids) and left(folder) == []
     rerun(folder)

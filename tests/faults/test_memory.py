@@ -7,11 +7,13 @@ import re
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from stages.machine import watcher
 from tests.faults.projects import ROOT, ended, left, project
 
 GREEDY = """
@@ -29,10 +31,11 @@ if __name__ == "__main__":
 
 
 def take() -> None:
-    """More and more, until somebody puts an end to it."""
+    """More and more, no faster than the watcher looks, until somebody puts an end to it."""
     held = []
     while True:
         held.append(bytearray(os.urandom(1) * 10_000_000))
+        time.sleep(watcher.INTERVAL_S)
 
 
 @pytest.mark.slow
