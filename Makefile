@@ -57,6 +57,15 @@ $(VENV)/peers: $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet --no-build-isolation --no-warn-conflicts --editable '.[dev,peers]'
 	@touch $@
 
+cluster: $(VENV)/cluster  ## install Ray too, for engine=ray: on every node of the cluster
+
+$(VENV)/cluster: $(INSTALLED)
+	$(VENV)/bin/python -m pip install --quiet --no-build-isolation --no-warn-conflicts --editable '.[dev,cluster]'
+	@touch $@
+
+cluster-tests: cluster  ## run the tests of engine=ray, on clusters that they start on loopback
+	python -m pytest -m cluster tests/cluster
+
 app: install  ## a page in the browser to draw with the models at hand; APP='--port 8000 --memory 8'
 	@python -m stages.app $(APP)
 
@@ -84,4 +93,4 @@ lint: install  ## check style
 clean:  ## remove the virtual environment and what the pipeline made
 	rm -rf $(VENV) artifacts/checkpoints artifacts/ir artifacts/calibration artifacts/scorer artifacts/benchmark artifacts/true-size artifacts/peers artifacts/staged .dvc/cache .dvc/tmp
 
-.PHONY: help install lock repro readme true-size peers app params plan experiments test soak faults lint clean
+.PHONY: help install lock repro readme true-size peers cluster cluster-tests app params plan experiments test soak faults lint clean

@@ -20,7 +20,6 @@ import numpy as np
 from stages import calibrate, quantize
 from stages.calibration import collecting, drafts, shards
 from stages.files import layout, placing
-from stages.generation.residency import Room
 from stages.ir import runtime
 from stages.machine import apart, memory
 from stages.measurement import curve, fidelity
@@ -40,7 +39,7 @@ def judged_at(model: str, folder: Path) -> list[runtime.Inputs]:
     chosen = sets.load_prompts(settings.prompts, "evaluation", PROMPTS)
     folders = {"ir": layout.ir(model, layout.FP16)}
     folders |= {"base": layout.ir(settings.model.base, layout.FP16)} if settings.model.role == "refiner" else {}
-    collecting.collect(settings, folders, chosen, folder, Room(memory.room_gb()))
+    collecting.collect(settings, folders, chosen, folder, memory.room_gb())
     return [point for path in sorted(folder.glob("*.safetensors")) for point in shards.load_shard(path)]
 
 

@@ -3,7 +3,7 @@
 Consumes artifacts/ir/<model>/fp16 (a refiner: its base's too) and prompts; produces artifacts/calibration/<model>, one
 shard per prompt. Scheduler, guidance and size are the model's own, a draft's timesteps some of its own; nothing is
 decoded. Where memory is short, the UNet that is recorded has its weights in INT8, and parts are loaded in turn. Killed,
-it goes on after its last whole shard, with the same result.
+it goes on after its last whole shard, with the same result. With engine=ray the workers of a cluster draft the prompts.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.calibration import collecting, drafts, shards
+from stages.engines import engine as engines
+from stages.engines.engine import LOCAL, Engine
 from stages.files import belonging, layout, manifest, placing
-from stages.generation.residency import Room
 from stages.ir import parts, runtime
 from stages.machine import budget, memory, sizes, usage
 from stages.prompts import sets
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 READS = ("model.{model}.role", "model.{model}.base", "model.{model}.sampler", "prompts", "calibration", "device")
 
 
-def calibrate(settings: Settings, root: Path = Path(".")) -> dict:
-    """Write artifacts/calibration/<model> and return its manifest."""
+def calibrate(settings: Settings, root: Path = Path("."), engine: Engine = LOCAL) -> dict:
+    """Write artifacts/calibration/<model> and return its manifest, the same one whatever engine drafts the prompts."""
     name = settings.model_key
     runtime.require_device(settings.device.name)
     folders = _folders(settings, root)
@@ -41,7 +42,7 @@ def calibrate(settings: Settings, root: Path = Path(".")) -> dict:
     target = root / layout.calibration(name)
     with placing.unfinished(target, manifest.key("calibrate", inputs, described)) as kept:
         drawing = _lighter(folders, described["unet"], kept)
-        truncated = collecting.collect(settings, drawing, chosen, kept, Room(memory.room_gb()))
+        truncated = collecting.collect(settings, drawing, chosen, kept, memory.room_gb(), engine)
         paths = [shards.shard_path(kept, number) for number in range(len(chosen))]
         samples = sum(map(shards.count_samples, paths))
         facts = {"samples": samples, "prompts": len(chosen), "truncated": truncated, "unet": described["unet"]}
@@ -55,9 +56,9 @@ def calibrate(settings: Settings, root: Path = Path(".")) -> dict:
 def main(argv: list[str] | None = None) -> None:
     with config.main_guard():
         name, overrides = config.arguments("calibrate", argv)
-        settings = config.load(READS, name, overrides)
+        settings = config.load((*READS, *config.HOW), name, overrides)
         with usage.recorded("calibrate", name, _need(settings), layout.calibration(name), **_shape(settings)):
-            facts = calibrate(settings)["facts"]
+            facts = calibrate(settings, engine=engines.chosen(settings.engine))["facts"]
         cut = f", {facts['truncated']} prompts longer than the text encoder reads" if facts["truncated"] else ""
         light = "" if facts["unet"] == memory.FP16 else f", by a UNet with {facts['unet']}"
         print(f"calibrate {name}: {facts['samples']} UNet inputs of {facts['prompts']} prompts{light}{cut}")

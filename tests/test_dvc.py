@@ -20,13 +20,25 @@ STAGES = list(PIPELINE["stages"])
 # From the top of the house down: a room may import those behind it, and stages import all of them.
 ROOMS = [
     "app", "studio", "peers", "publishing", "report", "measurement", "quantization", "calibration", "generation",
-    "machine", "ir", "cards", "checkpoints", "prompts", "settings", "files",
+    "engines", "machine", "ir", "cards", "checkpoints", "prompts", "settings", "files",
     "endings",
 ]  # fmt: skip
 # Params track what settings let through; what forecasts decide depends on the machine anyway, and is recorded; how a
-# command ends, no result depends on.
-NOT_TRACKED = {"settings", "machine", "endings"}
-HEAVY = {"datasets", "diffusers", "dvc", "hydra", "matplotlib", "nncf", "openvino", "optimum", "torch", "transformers"}
+# command ends, and which engine works on items, no result depends on.
+NOT_TRACKED = {"settings", "engines", "machine", "endings"}
+HEAVY = {
+    "datasets",
+    "diffusers",
+    "dvc",
+    "hydra",
+    "matplotlib",
+    "nncf",
+    "openvino",
+    "optimum",
+    "ray",
+    "torch",
+    "transformers",
+}
 
 
 def entry(stage: str) -> dict:
@@ -137,6 +149,12 @@ def test_a_stage_runs_the_module_of_its_name(stage: str) -> None:
     assert entry(stage)["cmd"] == f"python -m stages.{stage}{model}"
     module = importlib.import_module(f"stages.{stage}")
     assert callable(getattr(module, stage)) and callable(module.main)
+
+
+def test_how_a_result_is_come_by_is_tracked_for_no_stage() -> None:
+    declared = [key.split(".")[0] for stage in STAGES for key in entry(stage).get("params", [])]
+    assert not set(config.HOW) & set(declared)
+    assert not re.search(r"\$\{(" + "|".join(config.HOW) + r")\b", (ROOT / "dvc.yaml").read_text())
 
 
 def test_code_named_in_the_pipeline_exists() -> None:

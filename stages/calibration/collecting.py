@@ -1,23 +1,26 @@
 """UNet inputs collected while a model drafts prompts with its own scheduler, guidance and sizes; nothing is decoded.
 
 Consumes IR folders (a refiner: its base's too) and prompts; produces one shard per prompt. What has a shard already is
-not drawn again, so that a killed run goes on with the same result. Which timesteps are drawn is
-stages.calibration.drafts'; which inputs are kept of those is chosen evenly here.
+not drawn again, so that a killed run goes on with the same result. Who drafts them is an engine's to say; texts are
+encoded here. Which timesteps are drawn is stages.calibration.drafts'; which inputs are kept of those is chosen evenly
+here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stages.calibration import drafts, shards
+from stages.engines.engine import LOCAL, Engine
+from stages.engines.work import Work
 from stages.generation import drawing, pipelines, recording
 from stages.generation.residency import Room
-from stages.ir import finite, runtime
-from stages.machine import memory
+from stages.ir import anatomy, finite, runtime
+from stages.machine import memory, sizes
 from stages.prompts import sets
 from stages.prompts.sets import Prompt
 
@@ -27,23 +30,89 @@ if TYPE_CHECKING:
 FIRST_SEED = 1_000_000  # away from the benchmark's: no image is drawn from a noise that was calibrated on
 
 
-def collect(settings: Settings, folders: dict[str, Path], chosen: list[Prompt], target: Path, room: Room) -> int:
-    """Write the shards that `target` lacks; returns how many of all prompts the tokenizer cuts short, the negative
-    one among them.
+def collect(
+    settings: Settings,
+    folders: dict[str, Path],
+    chosen: list[Prompt],
+    target: Path,
+    room_gb: float,
+    engine: Engine = LOCAL,
+) -> int:
+    """Write the shards that `target` lacks, in the order of the prompts; returns how many of all prompts the tokenizer
+    cuts short, the negative one among them.
 
-    `folders`: {"ir": the model's own}, and of a refiner {"base": its base's}.
+    `folders`: {"ir": the model's own}, and of a refiner {"base": its base's}; `room_gb`: for compiled parts.
     """
-    sampler, device = memory.largest(_samplers(settings)), settings.device
     missing = [number for number in range(len(chosen)) if not shards.is_whole(shards.shard_path(target, number))]
-    starts = _starts(folders["base"], settings, chosen, missing, room) if "base" in folders else {}
-    task = "two-stage" if "base" in folders else "text-to-image"
-    pipeline = pipelines.load(folders["ir"], task, sampler, device, room=room)
-    for number, encoded in _encoded(pipeline, settings.model_key, chosen, missing, sampler, "calibrate"):
-        with finite.of(f"{settings.model_key}, prompt {chosen[number].id!r}"):
-            samples = _record_prompt(pipeline, settings, encoded, (number, len(chosen)), starts.get(number))
+    prompts = {number: chosen[number] for number in missing}
+    starts = {}
+    if "base" in folders and missing:
+        base = Starting(settings, folders["base"], settings.model.base, len(chosen), room_gb)
+        found = engine.map(base, _encoded(base, prompts, {}), "base latents", "prompt")
+        starts = dict(zip(missing, found, strict=True))
+        base.let_go()
+    work = Recording(settings, folders["ir"], settings.model_key, len(chosen), room_gb)
+    if "base" in folders:
+        work.task = "two-stage"
+    items = _encoded(work, prompts, starts)
+    tokenizer = work.loaded()[0].tokenizer_2
+    for number, samples in zip(missing, engine.map(work, items, "calibrate", "prompt"), strict=True):
         shards.save_shard(shards.shard_path(target, number), samples, {"prompt": chosen[number].id})
-    cut = sets.truncated(chosen, drawing.negative_of(sampler), pipeline.tokenizer_2)
+    cut = sets.truncated(chosen, drawing.negative_of(memory.largest(_samplers(settings))), tokenizer)
     return len(cut["prompts"]) + cut["negative_prompt"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """The n-th prompt, encoded by the pipeline that is to draw it; of a refiner, what its base hands over."""
+
+    number: int
+    prompt: Prompt
+    encoded: drawing.Encoded
+    start: Any
+
+
+class Drafting(Work):
+    """Prompts drafted by one pipeline, one of `count` at a time; `model` is who draws them, in errors."""
+
+    task = "text-to-image"
+
+    def __init__(self, settings: Settings, folder: Path, model: str, count: int, room_gb: float) -> None:
+        super().__init__({"ir": folder}, settings.device, room_gb)
+        self.settings, self.model, self.count = settings, model, count
+
+    def need_gb(self) -> float:
+        folder, asked = self.folders["ir"], memory.request(memory.largest(_samplers(self.settings)), self.device)
+        return memory.together_gb(sizes.of_ir(folder), asked, anatomy.stored(folder))
+
+    def load(self) -> tuple[Any, Room]:
+        sampler, room = memory.largest(_samplers(self.settings)), Room(self.room_gb)
+        return pipelines.load(self.folders["ir"], self.task, sampler, self.device, room=room), room
+
+    def let_go(self) -> None:
+        """Of everything that is compiled here."""
+        self.loaded()[1].clear()
+
+    def do(self, loaded: tuple[Any, Room], item: Item) -> Any:
+        with finite.of(f"{self.model}, prompt {item.prompt.id!r}"):
+            return self.draft(loaded[0], item)
+
+    def draft(self, pipeline: Any, item: Item) -> Any:
+        raise NotImplementedError
+
+
+class Starting(Drafting):
+    """A base's unfinished latents, at the refiner's first timestep."""
+
+    def draft(self, pipeline: Any, item: Item) -> Any:
+        return _start(pipeline, self.settings, item.encoded, item.number)
+
+
+class Recording(Drafting):
+    """The chosen inputs of the UNet that is quantized."""
+
+    def draft(self, pipeline: Any, item: Item) -> list[runtime.Inputs]:
+        return _record_prompt(pipeline, self.settings, item.encoded, (item.number, self.count), item.start)
 
 
 def choose_steps(total: int, count: int, turn: int, turns: int, seed: int = 0) -> list[int]:
@@ -103,20 +172,6 @@ def _refined(
     return samples
 
 
-def _starts(base: Path, settings: Settings, chosen: list[Prompt], missing: list[int], room: Room) -> dict[int, Any]:
-    """The base's unfinished latents for every missing prompt; the base is out of memory before the refiner comes in."""
-    if not missing:
-        return {}
-    sampler = memory.largest(_samplers(settings))
-    pipeline = pipelines.load(base, "text-to-image", sampler, settings.device, room=room)
-    starts, name = {}, settings.model.base
-    for number, encoded in _encoded(pipeline, name, chosen, missing, sampler, "base latents"):
-        with finite.of(f"{name}, prompt {chosen[number].id!r}"):
-            starts[number] = _start(pipeline, settings, encoded, number)
-    room.clear()
-    return starts
-
-
 def _start(pipeline: Any, settings: Settings, encoded: drawing.Encoded, number: int) -> Any:
     """A draft's latents as the base hands them over, at the refiner's first timestep."""
     sampler = _sampler(settings, number)
@@ -130,20 +185,14 @@ def _planned(pipeline: Any, settings: Settings, number: int) -> drafts.Draft | N
     return drafts.two_stage(pipeline.scheduler, _sampler(settings, number), settings.calibration, number)
 
 
-def _encoded(
-    pipeline: Any, model: str, chosen: list[Prompt], missing: list[int], sampler: Sampler, what: str
-) -> Iterator[tuple[int, drawing.Encoded]]:
-    """Numbers of the missing prompts with their embeddings, which are all made before the UNet is loaded."""
-    with finite.of(model):
-        encoded = drawing.encode_ahead(pipeline, [chosen[number].text for number in missing], sampler)
-    yield from zip(_with_bar(missing, what), encoded, strict=True)
+def _encoded(work: Drafting, prompts: dict[int, Prompt], starts: dict[int, Any]) -> list[Item]:
+    """The prompts with their embeddings, which are all made here, before the UNet is loaded anywhere."""
+    with finite.of(work.model):
+        sampler = memory.largest(_samplers(work.settings))
+        encoded = drawing.encode_ahead(work.loaded()[0], [prompt.text for prompt in prompts.values()], sampler)
+    pairs = zip(prompts.items(), encoded, strict=True)
+    return [Item(number, prompt, found, starts.get(number)) for (number, prompt), found in pairs]
 
 
 def _seed(settings: Settings, number: int) -> int:
     return FIRST_SEED * (settings.calibration.seed + 1) + number
-
-
-def _with_bar(numbers: list[int], what: str) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(numbers, desc=what, unit="prompt", disable=None, leave=False)

@@ -74,12 +74,13 @@ def _answer(sender: Any, function: Callable[..., Any], *arguments: Any) -> None:
     try:
         answer = (function(*arguments), None)
     except Exception as error:  # whatever it is, it is raised again on the other side
-        answer = (_sendable(error), traceback.format_exc())
+        answer = (sendable(error), traceback.format_exc())
     sender.send(answer)
 
 
-def _sendable(error: Exception) -> Exception:
-    """The error, or where it does not survive the way, as some libraries' do not, one that says the same."""
+def sendable(error: Exception) -> Exception:
+    """The error, or where it does not survive the way to another process, as some libraries' do not, one that says the
+    same."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # of whatever kind its own code raises

@@ -17,9 +17,12 @@ from typing import Annotated, Any
 from stages.endings.guard import main_guard as main_guard
 from stages.settings import checks, documents
 from stages.settings.schema import SECTIONS, Model, Part, Settings
+from stages.settings.spelling import nearest
 
 PARAMS = Path("params.yaml")
 MADE_ANEW = "`make params` writes this file anew out of conf/"
+HOW = ("engine",)  # how a result is come by, and nothing of what it is: read by stages, tracked by none in dvc.yaml
+CONF = Path("conf")
 OPEN = "options"  # a mapping whose keys are not the schema's: an override may add to it
 STAGES_FOR_ALL = ("describe", "scorer", "compare")  # these take no model key
 
@@ -122,10 +125,22 @@ def _apply(params: dict[str, Any], override: str, declared: list[str]) -> None:
         value = documents.load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"{key}: {text!r} is not YAML") from error
+    if key in HOW and isinstance(value, str):
+        value = _option(key, value)
     if isinstance(node, dict) and not isinstance(value, dict) and not (value is None and parents):
         inside = ", ".join(f"{key}.{name}" for name in node)
         raise ValueError(f"{key} is a group: set {inside}, or compose another one by `dvc exp run -S {key}={text}`")
     parent[last] = value
+
+
+def _option(group: str, name: str) -> dict[str, Any]:
+    """What conf/ has under this name; only of groups that no other group takes part in, and that hold values alone."""
+    import yaml
+
+    known = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    if name not in known:
+        raise ValueError(f"{group} must be one of {', '.join(known)}; got {name!r}{nearest(name, known)}")
+    return yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 def select(params: dict[str, Any], declared: list[str], model: str | None) -> Settings:

@@ -192,6 +192,17 @@ def _check_tiny_vae(tiny: dict[str, Any]) -> None:
         raise ValueError(f"tiny_vae.revision must be a commit or main where kind is hub, got {tiny['revision']!r}")
 
 
+def _check_engine(engine: dict[str, Any]) -> None:
+    if engine["name"] == "local":
+        for name in ("address", "workers", "cpus", "memory_gb"):
+            if engine[name] is not None:
+                raise ValueError(f"engine.{name} has no effect with engine=local: it must be null, got {engine[name]}")
+        return
+    address = engine["address"]
+    if address is None or (address != "auto" and not re.fullmatch(r"[^:/\s]+:\d{1,5}", address)):
+        raise ValueError(f"engine.address must be auto, or a head's host:port such as 10.0.0.1:6379, got {address!r}")
+
+
 def _as_yaml(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -215,4 +226,5 @@ _SECTIONS = {
     "quantization": _check_quantization,
     "speed": _check_speed,
     "tiny_vae": _check_tiny_vae,
+    "engine": _check_engine,
 }

@@ -310,6 +310,17 @@ class Speed(Part):
 
 
 @dataclass(repr=False)
+class Engine(Part):
+    """Where independent pieces of a stage's work are done; null where `local` has no use for it."""
+
+    name: Literal["local", "ray"]
+    address: str | None  # auto, or host:port
+    workers: Count | None
+    cpus: Annotated[int, Range(1, 4096)] | None  # of each worker
+    memory_gb: Annotated[float, Range(0, 100_000, above=True)] | None  # of each worker
+
+
+@dataclass(repr=False)
 class Settings(Part):
     model_key: str | None
     model: Model
@@ -324,6 +335,7 @@ class Settings(Part):
     gates: Gates
     speed: Speed
     tiny_vae: TinyVae
+    engine: Engine
 
 
 SECTIONS: dict[str, type] = {
@@ -337,4 +349,5 @@ SECTIONS: dict[str, type] = {
     "gates": Gates,
     "speed": Speed,
     "tiny_vae": TinyVae,
+    "engine": Engine,
 }

@@ -25,11 +25,23 @@ GROUPS = [
     "benchmark",
     "device",
     "gates",
+    "engine",
     "experiment",
 ]
 OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
-EVERYTHING = ("model", "prompts", "clip", "judge", "calibration", "quantization", "benchmark", "device", "gates")
+EVERYTHING = (
+    "model",
+    "prompts",
+    "clip",
+    "judge",
+    "calibration",
+    "quantization",
+    "benchmark",
+    "device",
+    "gates",
+    "engine",
+)
 
 
 @pytest.fixture
@@ -196,6 +208,9 @@ def test_overrides_change_this_run_only(params: Path) -> None:
         ("clip.kind=hub", r"clip\.revision must be a commit or main where clip\.kind is hub, got None"),
         ("clip.repo=null", r"clip\.repo must be a folder or a repository where clip\.kind is local, got null"),
         ("device.threads=-1", r"device\.threads must be at least 0 .* got -1"),
+        ("engine.workers=2", r"engine\.workers has no effect with engine=local: it must be null, got 2"),
+        ("engine=rya", r"engine must be one of local, ray; got 'rya' \(did you mean ray\?\)"),
+        ("engine.name=ray", r"engine\.address must be auto, or a head's host:port such as .* got None"),
         ("gates.min_sqnr=30", r"gates\.min_sqnr is not a setting \(did you mean min_sqnr_db\?\)"),
         ("gates.min_ssim=.nan", r"gates\.min_ssim must be at least 0 and at most 1, got nan"),
         ("gates.min_clip_similarity=99", r"gates\.min_clip_similarity must be at least 0 and at most 1, got 99"),
@@ -203,7 +218,7 @@ def test_overrides_change_this_run_only(params: Path) -> None:
     ],
 )
 def test_a_wrong_setting_is_named_with_what_is_allowed(params: Path, override: str, message: str) -> None:
-    reads = ("model.{model}", "prompts", "clip", "judge", "quantization", "benchmark", "device", "gates")
+    reads = ("model.{model}", "prompts", "clip", "judge", "quantization", "benchmark", "device", "gates", "engine")
     with pytest.raises(ValueError, match=message):
         config.load(reads, "mini-vega", [override], params)
 
@@ -212,6 +227,14 @@ def test_a_mistake_in_the_file_itself_is_found_by_any_stage(params: Path) -> Non
     params.write_text(params.read_text().replace("warmup: 2", "warmpu: 2"))
     with pytest.raises(ValueError, match=r"benchmark\.warmpu is not a setting \(did you mean warmup\?\)"):
         config.load((), None, [], params)
+
+
+def test_an_engine_is_chosen_for_one_run_by_its_name_and_changed_by_its_keys(params: Path, monkeypatch) -> None:
+    monkeypatch.chdir(ROOT)
+    settings = config.load(config.HOW, None, ["engine=ray", "engine.workers=2"], params)
+    written = yaml.safe_load((CONF / "engine" / "ray.yaml").read_text())
+    assert config.as_dict(settings.engine) == written | {"workers": 2}
+    assert config.as_dict(config.load(config.HOW, None, [], params).engine)["name"] == "local"
 
 
 def test_an_override_that_a_stage_does_not_read_is_refused(params: Path) -> None:
