@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE_S = 5  # to reach the head
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"  # a gRPC client's first words: RFC 9113, 3.4
+SETTINGS = b"\4"  # the type of frame that answers them
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_DEDUP_LOGS": "0"}
 SOURCE = Path(__file__).parents[1]  # the package `stages`: every node works with this very code
 
@@ -33,8 +35,7 @@ def connected(address: str) -> Any:
         ) from error
     if ray.is_initialized():
         return ray
-    if address != "auto":
-        _reach(address)
+    _reach(address, ray._private.services)
     worker.print_to_stdstream = _unsaid  # what raylets publish would be printed between our lines, whatever the level
     politely = signal.getsignal(signal.SIGTERM)
     code = {"py_modules": [str(SOURCE)], "env_vars": QUIET}
@@ -50,11 +51,16 @@ def connected(address: str) -> Any:
     return ray
 
 
-def _reach(address: str) -> None:
-    host, _, port = address.rpartition(":")
+def _reach(address: str, services: Any) -> None:
+    """Ray itself would ask for minutes, or for ever, an address that is dead or somebody else's."""
     try:
-        socket.create_connection((host, int(port)), PATIENCE_S).close()
-    except OSError as error:
+        found = services.get_ray_address_from_environment(address, None) if address == "auto" else address
+        host, _, port = found.rpartition(":")
+        with socket.create_connection((host.strip("[]"), int(port)), PATIENCE_S) as speaking:
+            speaking.sendall(HELLO)
+            if speaking.recv(4)[3:] != SETTINGS:
+                raise ConnectionError("whoever listens there is no head of Ray's")
+    except OSError as error:  # a ConnectionError or a timeout among them
         raise ValueError(_refusal(address, error)) from error
 
 

@@ -1,0 +1,108 @@
+"""Calibration's files are the same bytes whoever drafts the prompts, and whatever is killed meanwhile."""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stages.calibrate import calibrate
+from stages.calibration import shards
+from tests.cluster.conftest import ROOT, Nodes, crew
+from tests.test_benchmark import prepare
+from tests.test_calibrate import contents, make_root, settings
+from tests.tiny_ir import CPU
+
+KILLED = """
+import os, signal
+from pathlib import Path
+from stages.calibration import shards
+from tests.cluster.conftest import Nodes, crew
+from tests.cluster.test_drafts import calibrate, of
+save, saved = shards.save_shard, []
+def save_and_die(path, *rest):
+    save(path, *rest)
+    saved.append(path)
+    if len(saved) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+shards.save_shard = save_and_die
+calibrate(of("base"), Path({root!r}), crew(Nodes({address!r}, [], None, None)))
+"""
+
+
+def of(model: str, **how: object):
+    found = settings(model, steps=6, drafted={"prompts": 8}, **how)
+    found.device = copy.copy(CPU)
+    found.device.threads = 1
+    return found
+
+
+@pytest.mark.parametrize(("model", "unet"), [("base", "fp16"), ("refiner", "fp16"), ("base", "int8-weights")])
+def test_files_are_the_same_bytes_locally_and_of_one_worker_and_of_two(
+    two: Nodes, tmp_path: Path, model: str, unet: str
+) -> None:
+    found = {}
+    for name, engine in {"local": {}, "one": {"engine": crew(two, workers=1)}, "two": {"engine": crew(two)}}.items():
+        root = make_root(tmp_path / name, *{"base", model})
+        calibrate(of(model, unet=unet), root, **engine)
+        found[name] = contents(root / "artifacts/calibration" / model)
+    assert len(found["local"]) == 8 + 1
+    assert found["one"] == found["local"] and found["two"] == found["local"]
+
+
+def test_a_killed_run_goes_on_after_its_last_whole_shard_and_its_workers_are_free(
+    two: Nodes, tmp_path: Path, monkeypatch
+) -> None:
+    killed, undisturbed = make_root(tmp_path / "killed", "base"), make_root(tmp_path / "undisturbed", "base")
+    code = KILLED.format(root=str(killed), address=two.address)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    saved, save = [], shards.save_shard
+    monkeypatch.setattr(shards, "save_shard", lambda path, *rest: saved.append(path.stem) or save(path, *rest))
+    calibrate(of("base"), killed, crew(two))
+    assert saved == [f"{number:05d}" for number in range(3, 8)]
+    calibrate(of("base"), undisturbed)
+    names = [root / "artifacts/calibration/base" for root in (killed, undisturbed)]
+    assert contents(names[0]) == contents(names[1])
+
+
+def test_a_polite_kill_ends_the_stage_with_its_own_line(two: Nodes, tmp_path: Path) -> None:
+    code = f"""
+import sys
+from stages.settings.config import main_guard
+from tests.cluster.conftest import Nodes, crew
+from tests.cluster.works import saying
+from tests.tiny_ir import CPU
+from pathlib import Path
+if __name__ == "__main__":
+    with main_guard():
+        CPU.threads = 1
+        work = saying(Path({str(tmp_path / "ir")!r}), CPU, seconds=0.2)
+        for _ in crew(Nodes({two.address!r}, [], None, None)).map(work, range(1000), "saying", "item"):
+            print("begun", flush=True)
+"""
+    pipe = subprocess.PIPE
+    started = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
+    assert started.stdout.readline() == "begun\n"
+    started.send_signal(signal.SIGTERM)
+    start = time.monotonic()
+    said = started.communicate(timeout=30)[1]
+    assert started.returncode == 128 + signal.SIGTERM and time.monotonic() - start < 15, said
+    assert said.splitlines()[-1].startswith("stopped (SIGTERM): what is finished is kept")
+
+
+def test_the_stage_takes_the_engine_from_its_command_line(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: `make cluster`")
+    folder = prepare(tmp_path)
+    (folder / "conf").symlink_to(ROOT / "conf")
+    line = ["engine=ray", "engine.address=127.0.0.1:1", "calibration.prompts=1"]
+    command = [sys.executable, "-m", "stages.calibrate", "base", *line]
+    surroundings = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=folder, env=surroundings, capture_output=True, text=True)
+    assert done.returncode == 2 and "engine.address 127.0.0.1:1: no Ray cluster" in done.stderr.splitlines()[-1]
