@@ -5,8 +5,9 @@ pictures, the judge of prompts and the machine's description; produces in report
 record.json with every figure, the curve sqnr.csv, and metrics.json with the figures that a person compares. Precisions
 run in turns; fidelity is measured against the FP16 IR computed in float32, and INT8 is proven by the work that it
 does. How much is measured is planned to `benchmark.minutes`; what is finished is kept, so that a killed run goes on
-with it. Where memory is short, parts are loaded in turn, precisions run one after the other, and one that does not fit
-at all is left out with the reason. Compares no models: `compare` does.
+with it; with engine=ray a cluster draws what is not timed. Where memory is short, parts are loaded in turn, precisions
+run one after the other, and one that does not fit at all is left out with the reason. Compares no models: `compare`
+does.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from stages.engines import engine as engines
+from stages.engines.engine import LOCAL, Engine
 from stages.files import belonging, layout, manifest, placing
 from stages.files.layout import FP16
 from stages.ir import anatomy
 from stages.machine import budget, description, memory, sizes, usage
-from stages.measurement import curve, doubts, gallery, metrics, provenance, retrieval, sitting
+from stages.measurement import ahead, curve, doubts, gallery, metrics, provenance, retrieval, sitting
 from stages.measurement import subject as subjects
 from stages.measurement.kept import Kept
 from stages.settings import config
@@ -29,8 +32,8 @@ CODE = ("generation", "ir", "measurement")  # rooms whose changes make what was 
 READS = ("model.{model}", "prompts", "judge", "benchmark", "device", "quantization.name")
 
 
-def benchmark(settings: Any) -> dict[str, Any]:
-    """Measure one model; returns what record.json holds."""
+def benchmark(settings: Any, engine: Engine = LOCAL) -> dict[str, Any]:
+    """Measure one model; returns what record.json holds. What is timed is drawn here, whatever the engine."""
     from tqdm import tqdm
 
     key = settings.model_key
@@ -43,6 +46,8 @@ def benchmark(settings: Any) -> dict[str, Any]:
         subject = replace(subject, kept=Kept(folder))
         with tqdm(total=subject.runs() + 1, desc=f"benchmark {key}", unit="run", leave=False, disable=None) as bar:
             subject = subjects.with_first_stage(subject)
+            if engine is not LOCAL:
+                ahead.draw(subject, engine)
             found, runs, reference = sitting.measure(subject, scorer, judge, bar.update)
             bar.update()
         about = {"machine": machine["id"], "random_weights": subject.random_weights, "clip_model": scorer}
@@ -119,10 +124,10 @@ def need(settings: Any) -> budget.Need:
 def main(argv: list[str] | None = None) -> None:
     with config.main_guard():
         model, overrides = config.arguments("benchmark", argv)
-        settings = config.load(READS, model, overrides)
+        settings = config.load((*READS, *config.HOW), model, overrides)
         facts = {"size_px": memory.side_px(settings.model.sampler), "steps": subjects.steps_of(settings)}
         with usage.recorded("benchmark", model, need(settings), layout.benchmark(model), **facts):
-            found = benchmark(settings)
+            found = benchmark(settings, engines.chosen(settings.engine))
         print(closing_line(found))
 
 

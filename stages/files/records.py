@@ -41,7 +41,7 @@ TEXTS = ("machine", "quantization", "model", "title", "role", "family", "schedul
 NUMBERS = ("width_px", "height_px", "steps", "guidance", "executed_steps")
 OBJECTS = (
     "measured", "noise", "inputs", "settings", "clock", "energy", "judge", "controls", "retrieval", "clip_model",
-    "truncated",
+    "truncated", "elsewhere",
 )  # fmt: skip
 LISTS = ("doubts", "left_out", "points")
 OBJECTS_OF_ROW = (

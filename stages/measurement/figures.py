@@ -52,8 +52,10 @@ def static_figures(folder: Path, pipeline: Any, point: dict[str, np.ndarray]) ->
 
 
 def time_figures(runs: list[tasks.Run], times: dict[str, list[float]], main_task: str) -> dict[str, Any]:
-    """Latencies. `image_s` is this model's own time for a picture: a refiner's begins with the base's latents."""
+    """Latencies, of the runs that this machine drew. `image_s` is this model's own time for a picture: a refiner's
+    begins with the base's latents."""
     by_task: dict[str, Any] = {task: None for task in tasks.TASKS}
+    runs = [run for run in runs if run.seconds is not None]
     for task in dict.fromkeys(run.job.task for run in runs):
         mine = [run for run in runs if run.job.task == task]
         before = [run.job.start or tasks.Start(None) for run in mine]
@@ -70,7 +72,7 @@ def time_figures(runs: list[tasks.Run], times: dict[str, list[float]], main_task
 def energy_figures(runs: list[tasks.Run], step: list[float] | None, main_task: str) -> dict[str, Any]:
     """`energy_j`: joules of a UNet step and of a picture of the main task, as seconds are told; null where no package
     could be read. What is stated is all that the packages took, see stages.machine.energy."""
-    pictures = [run.joules for run in runs if run.job.task == main_task]
+    pictures = [run.joules for run in runs if run.job.task == main_task and run.node is None]
     if not step or None in pictures:
         return {"energy_j": None}
     return {"energy_j": {"unet_step": latency.latency(step), "picture": latency.latency(pictures)}}

@@ -43,7 +43,8 @@ def save(folder: Path, settings: Any, run: tasks.Run, precision: str) -> dict[st
     start = run.job.start or tasks.Start(None)
     entry = describe(settings, settings.model_key, precision, run.job.task, run.job.prompt, run.job.seed)
     run.picture.save(folder / entry["file"])
-    return entry | {"executed_steps": start.steps + run.steps, "seconds": round(start.seconds + run.seconds, 4)}
+    seconds = None if run.seconds is None else round(start.seconds + run.seconds, 4)
+    return entry | {"executed_steps": start.steps + run.steps, "seconds": seconds}
 
 
 def base_pictures(folder: Path, subject: Subject) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 from stages.files import layout
 from stages.generation import drawing
 from stages.machine import description, fitting, overflow
-from stages.measurement import clocks, curve, evaluations, figures, latency, likeness, peak, proof, tasks, turns
+from stages.measurement import ahead, clocks, curve, evaluations, figures, latency, likeness, peak, proof, tasks, turns
 from stages.measurement import reference as references
 from stages.measurement import subject as subjects
 from stages.measurement.reference import Reference
@@ -51,6 +51,7 @@ def measure(subject: Subject, tick: Callable[[], Any]) -> tuple[dict[str, Any], 
     }
     about = header(subject, runs, disturbance, peaks)
     about |= {"reference": reference.name, "pictures_against": reference.drawn_by, "points": points(reference)}
+    about |= {"elsewhere": ahead.elsewhere(run for mine in (*runs.values(), reference.runs) for run in mine)}
     about |= {"truncated": cut, "interleaved": together, "left_out": subject.left_out}
     about |= {"clock": clock, "energy": subject.meter.about()}
     return about | {"precisions": {name: rows[name] for name in sorted(rows, key=subject.order)}}, runs, reference

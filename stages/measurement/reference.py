@@ -46,15 +46,37 @@ class Reference:
         return self.runs if (precision, task) == (self.drawn_by, self.runs[0].job.task) else []
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How a reference comes about: the precision, `exact` where it is predicted by in float32, and `drawn_exact` where
+    drawn; what predictions and pictures are called, see Reference."""
+
+    precision: str
+    exact: bool
+    drawn_exact: bool
+    name: str | None
+    drawn_by: str
+
+    @property
+    def predicted_by(self) -> str:
+        return self.name or self.precision
+
+
+def plan(subject: Subject) -> Plan:
+    precision, exact, name = fitting.reference(subject.folders, subject.asked, layout.FP16)
+    drawn_by = (name or precision) if subject.extent.exact else precision
+    return Plan(precision, exact, exact and subject.extent.exact, name, drawn_by)
+
+
 def reference(subject: Subject, tick: Callable[[], Any]) -> Reference:
     """The main task, recorded, and the prediction at every recorded point: FP16 in float32 where memory holds it.
 
     Where the extent leaves out pictures in float32, those of FP16 as it runs are taken, and its inputs on the way: both
     precisions are then compared at points of the same trajectories, and pictures with FP16's.
     """
-    precision, exact, name = fitting.reference(subject.folders, subject.asked, layout.FP16)
-    drawn_by = (name or precision) if subject.extent.exact else precision
-    pipeline = subjects.load(subject, precision, reference=exact and subject.extent.exact)[subject.main_task]
+    how = plan(subject)
+    precision, name, drawn_by = how.precision, how.name, how.drawn_by
+    pipeline = subjects.load(subject, precision, reference=how.drawn_exact)[subject.main_task]
     jobs = subjects.jobs(subject, subject.main_task)
     if drawn_by == precision and not all(subject.kept.has(subjects.run_name(job, drawn_by)) for job in jobs):
         subjects.warm_up(subject, pipeline, jobs[0], precision)  # these pictures are timed
@@ -65,11 +87,11 @@ def reference(subject: Subject, tick: Callable[[], Any]) -> Reference:
         points += chosen
         owners += [job.prompt.id] * len(chosen)
         tick()
-    if exact and not subject.extent.exact:
+    if how.exact and not how.drawn_exact:
         del pipeline
         subjects.let_go(subject)
         pipeline = subjects.load(subject, precision, reference=True)[subject.main_task]
-    predictions = predicted(subject, pipeline, points, owners, name or precision)
+    predictions = predicted(subject, pipeline, points, owners, how.predicted_by)
     control = controls.draw(subject, pipeline, runs, points[: owners.count(owners[0])], tick) if name else None
     del pipeline
     subjects.let_go(subject)
@@ -105,14 +127,19 @@ def predicted(
     for owner in dict.fromkeys(owners):
         mine = [point for point, other in zip(points, owners, strict=True) if other == owner]
 
-        def predict(mine: list[Any] = mine, owner: str = owner) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-            found = {f"{n:04d}": drawing.predict(pipeline, point) for n, point in enumerate(mine)}
-            with finite.of(f"{subject.key} {name}, prompt {owner!r}"):
-                finite.require(found, "the UNet's noise predictions, by point")
-            return found, {}
+        def make(mine: list[Any] = mine, owner: str = owner) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+            return predict(pipeline, mine, f"{subject.key} {name}, prompt {owner!r}"), {}
 
-        arrays, _ = subject.kept.arrays(f"predictions/{name}/{owner}", predict)
+        arrays, _ = subject.kept.arrays(f"predictions/{name}/{owner}", make)
         found += list(arrays.values())
+    return found
+
+
+def predict(pipeline: Any, points: list[dict[str, np.ndarray]], what: str) -> dict[str, np.ndarray]:
+    """Predictions at points by number; `what` names them in an error."""
+    found = {f"{n:04d}": drawing.predict(pipeline, point) for n, point in enumerate(points)}
+    with finite.of(what):
+        finite.require(found, "the UNet's noise predictions, by point")
     return found
 
 

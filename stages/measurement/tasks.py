@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TASKS = ("text-to-image", "image-to-image", "two-stage", "two-stage-sdedit")
 Clock = Callable[[], float]  # seconds
-FACTS = ("steps", "seconds", "unet_calls", "joules")  # of a run, kept beside its arrays
+FACTS = ("steps", "seconds", "unet_calls", "joules", "node")  # of a run, kept beside its arrays
 OTHER_SEED = 20_000  # what control pictures are drawn with, apart from both
 
 
@@ -52,9 +52,10 @@ class Run:
     picture: Any
     latents: list[np.ndarray]  # after every step
     steps: int  # of this pipeline alone, as its sampler says
-    seconds: float
+    seconds: float | None  # None where it was drawn by a node of a cluster
     unet_calls: int | None = None  # as the compiled model was called
     joules: float | None = None  # of all processor packages meanwhile, loading that came between included
+    node: str | None = None  # of a cluster, that drew it; None: this machine
 
 
 def of_model(model: Model) -> list[str]:
@@ -118,6 +119,11 @@ def kept_run(kept: Kept, name: str, job: Job, draw: Callable[[], Run]) -> Run:
     arrays, facts = kept.arrays(name, make)
     latents = [array for step, array in arrays.items() if step != "picture"]
     return Run(job, _picture(arrays["picture"]), latents, **facts)
+
+
+def picture_of(kept: Kept, name: str) -> Any:
+    """Of a run that is kept under this name."""
+    return _picture(kept.found(name)[0]["picture"])
 
 
 def _picture(array: np.ndarray) -> Any:

@@ -87,6 +87,7 @@ def warnings(found: list[Result], machine: dict) -> list[str]:
                         f"or repeat them with 'dvc repro -f benchmark@{result.key}'")  # fmt: skip
     said += [note for result in found for note in short_of_memory(result)]
     said += [f"{result.title}: left out for time: {what}" for result in found for what in left_out(result)]
+    said += [f"{result.title}: {note}" for result in found for note in elsewhere(result)]
     ids = {result.record["machine"] for result in found if result.record.get("machine")}
     if len(ids | {machine.get("id", "")} - {""}) > 1:
         said.append("These figures come from more than one machine: compare ratios, not times, between models")
@@ -108,6 +109,19 @@ def short_of_memory(result: Result) -> list[str]:
 def left_out(result: Result) -> list[str]:
     """What the benchmark's time did not hold."""
     return result.record.get("left_out") or []
+
+
+def elsewhere(result: Result) -> list[str]:
+    """Which figures a cluster had a part in, and which not."""
+    found = result.record.get("elsewhere")
+    if not found:
+        return []
+    nodes = found.get("nodes") or {}
+    by = ", ".join(f"{count} by {node}" for node, count in nodes.items())
+    return [
+        f"{found.get('pictures')} pictures, with the predictions at their points, were drawn on a cluster ({by}) and "
+        "not timed; all times, memory and energy are of this machine alone"
+    ]
 
 
 def busy(noise: dict) -> str:
