@@ -48,6 +48,7 @@ class Work:
         other.folders, other.room_gb = folders, room_gb
         other.device = copy.copy(self.device)
         other.device.threads = threads
+        other.device.pinned = False  # two workers of one thread each would be pinned to the same core
         return other
 
     def __copy__(self) -> Work:

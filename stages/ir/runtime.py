@@ -58,6 +58,8 @@ def device_config(device: Device, reference: bool) -> dict[str, Any]:
     config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
     if device.threads:
         config["INFERENCE_NUM_THREADS"] = device.threads
+    if device.name == "CPU" and not getattr(device, "pinned", True):
+        config["ENABLE_CPU_PINNING"] = False
     if reference:
         return config | EXACT
     if device.inference_precision != "default":
