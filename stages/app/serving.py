@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.files import placing
+from stages.generation import libraries
 from stages.studio import uploads
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def served(studio: Studio, root: Path, host: str = LOOPBACK, port: int | None = 
 
 
 def _served(studio: Studio, root: Path, folder: Path, host: str, port: int | None, secret: str | None) -> Iterator[str]:
-    with _no_stubs():
+    with _no_stubs(), libraries.uncollected():
         import gradio  # noqa: F401
     from starlette.middleware import Middleware
 
