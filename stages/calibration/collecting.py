@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stages.calibration import drafts, shards
+from stages.files import pieces
 from stages.generation import drawing, pipelines, recording
 from stages.generation.residency import Room
 from stages.ir import finite, runtime
@@ -34,14 +35,16 @@ def collect(settings: Settings, folders: dict[str, Path], chosen: list[Prompt], 
     `folders`: {"ir": the model's own}, and of a refiner {"base": its base's}.
     """
     sampler, device = memory.largest(_samplers(settings)), settings.device
-    missing = [number for number in range(len(chosen)) if not shards.is_whole(shards.shard_path(target, number))]
+    missing = [number for number in range(len(chosen)) if not pieces.is_there(shards.shard_path(target, number))]
     starts = _starts(folders["base"], settings, chosen, missing, room) if "base" in folders else {}
     task = "two-stage" if "base" in folders else "text-to-image"
     pipeline = pipelines.load(folders["ir"], task, sampler, device, room=room)
     for number, encoded in _encoded(pipeline, settings.model_key, chosen, missing, sampler, "calibrate"):
         with finite.of(f"{settings.model_key}, prompt {chosen[number].id!r}"):
             samples = _record_prompt(pipeline, settings, encoded, (number, len(chosen)), starts.get(number))
-        shards.save_shard(shards.shard_path(target, number), samples, {"prompt": chosen[number].id})
+        path = shards.shard_path(target, number)
+        shards.save_shard(path, samples, {"prompt": chosen[number].id})
+        pieces.note(path)
     cut = sets.truncated(chosen, drawing.negative_of(sampler), pipeline.tokenizer_2)
     return len(cut["prompts"]) + cut["negative_prompt"]
 

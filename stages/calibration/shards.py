@@ -44,14 +44,6 @@ def load_shard(path: Path) -> list[Inputs]:
     return list(samples.values())
 
 
-def is_whole(path: Path) -> bool:
-    """Whether a shard is there, as long as its header says."""
-    try:
-        return path.is_file() and count_samples(path) > 0
-    except ValueError:
-        return False
-
-
 def _damaged(path: Path, error: Exception) -> ValueError:
     return ValueError(f"{path} holds no UNet inputs ({error}): run 'dvc repro -f calibrate@{path.parent.name}'")
 
