@@ -71,7 +71,7 @@ def closing(address: str, host: str) -> str:
 def served(studio: Studio, root: Path, host: str = LOOPBACK, port: int | None = None) -> Iterator[str]:
     """The page's address while it is served. ValueError without a password where one is due, or a free port."""
     secret = password(host)
-    with placing.passing(_scratch()) as folder:
+    with placing.passing(placing.scratch("app")) as folder:
         folder.chmod(0o700)
         with _quiet(folder):
             yield from _served(studio, root, folder, host, port, secret)
@@ -159,9 +159,3 @@ def _quiet(folder: Path) -> Iterator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-def _scratch() -> Path:
-    import tempfile
-
-    return Path(tempfile.gettempdir()) / f"pocketxl-app-{os.getuid() if hasattr(os, 'getuid') else 0}"

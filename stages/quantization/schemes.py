@@ -182,7 +182,7 @@ def require_float(model: ov.Model, source: Path) -> None:
     if found:
         raise ValueError(
             f"{source} is quantized already ({', '.join(f'{count} {name}' for name, count in found.items())}): "
-            "only an FP16 IR can be quantized, run 'dvc repro -f export' for this model"
+            "only an FP16 IR can be quantized, run 'dvc repro -f -s export' for this model"
         )
 
 

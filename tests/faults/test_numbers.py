@@ -105,7 +105,7 @@ def test_a_shard_that_is_cut_off_is_named(tmp_path: Path, keep: int) -> None:
     path = shard(tmp_path / "vega", 1.0) if (tmp_path / "vega").mkdir() is None else None
     path.write_bytes(path.read_bytes()[:keep])
     for read in (shards.load_shard, shards.count_samples, lambda path: list(shards.load_samples(path.parent, 1))):
-        with pytest.raises(ValueError, match="holds no UNet inputs .*run 'dvc repro -f calibrate@vega'"):
+        with pytest.raises(ValueError, match="holds no UNet inputs .*run 'dvc repro -f -s calibrate@vega'"):
             read(path)
 
 
