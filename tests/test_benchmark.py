@@ -430,7 +430,7 @@ def test_a_model_called_int8_that_runs_none_is_an_error_before_anything_is_timed
     monkeypatch.setattr(turns, "interleaved_runs", lambda *_: pytest.fail("timed"))
     monkeypatch.setattr(footprint, "measure", lambda *_: FOOTPRINT)
     monkeypatch.setattr(peak, "peak_gops", lambda _: {"float": 1.0, "int8": 1.0})
-    with pytest.raises(ValueError, match=r"base int8: 0\.0 % .*scheme weights_first .*'dvc repro -f quantize@base'"):
+    with pytest.raises(ValueError, match=r"base int8: 0\.0 % .*scheme weights_first .*'dvc repro -f -s quantize@base'"):
         stage.benchmark(config.load(stage.READS, "base", []))
     assert not Path("reports/benchmark/base").exists()
 

@@ -117,26 +117,34 @@ from stages.ir import runtime
 from tests.test_calibrate import calibrate, settings
 save, saved = shards.save_shard, []
 def save_and_die(path, *rest):
-    save(path, *rest)
-    saved.append(path)
     if len(saved) == 2:
         path.with_name("00002.partial").write_bytes(b"half")
         os.kill(os.getpid(), signal.SIGKILL)
+    save(path, *rest)
+    saved.append(path)
 shards.save_shard = save_and_die
 calibrate(settings(), Path({root!r}))
 """
 
 
-def test_a_killed_run_goes_on_after_its_last_whole_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("flipped", [False, True], ids=["sound", "flipped"])
+def test_a_killed_run_goes_on_after_its_last_whole_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flipped: bool
+) -> None:
+    """A byte that turns over in what it left, in the last value of the first shard, costs that shard's drawing."""
     killed, undisturbed = make_root(tmp_path / "killed", "base"), make_root(tmp_path / "undisturbed", "base")
     code = KILLED.format(root=str(killed))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not (killed / "artifacts/calibration/base").exists()
+    if flipped:
+        (first,) = (killed / "artifacts/calibration").glob(".base.unfinished-*/00000.safetensors")
+        content = first.read_bytes()
+        first.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     saved, save = [], shards.save_shard
     monkeypatch.setattr(shards, "save_shard", lambda path, *rest: saved.append(path.name) or save(path, *rest))
     calibrate(settings(), killed)
-    assert saved == ["00002.safetensors"]
+    assert saved == ["00000.safetensors"] * flipped + ["00002.safetensors"]
     calibrate(settings(), undisturbed)
     both = [contents(folder / "artifacts/calibration/base") for folder in (killed, undisturbed)]
     assert both[0] == both[1]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from stages.generation import pipelines
+from stages.generation import libraries, pipelines
 from stages.studio.studio import Stopped
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def drawn(studio: Studio, requests: list[Request], stop: threading.Event) -> Ite
 def prepare() -> None:
     """Import what drawing needs, which takes seconds: done while a person writes, the first picture comes sooner."""
     for name in set(pipelines.CLASSES.values()):
-        getattr(pipelines.library(), name)  # optimum's modules are lazy
+        libraries.pipeline_class(name)
 
 
 def _one(studio: Studio, request: Request, stop: threading.Event) -> Iterator[Progress | Drawn]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.files import placing
+from stages.generation import libraries
 from stages.studio import uploads
 
 if TYPE_CHECKING:
@@ -70,14 +71,14 @@ def closing(address: str, host: str) -> str:
 def served(studio: Studio, root: Path, host: str = LOOPBACK, port: int | None = None) -> Iterator[str]:
     """The page's address while it is served. ValueError without a password where one is due, or a free port."""
     secret = password(host)
-    with placing.passing(_scratch()) as folder:
+    with placing.passing(placing.scratch("app")) as folder:
         folder.chmod(0o700)
         with _quiet(folder):
             yield from _served(studio, root, folder, host, port, secret)
 
 
 def _served(studio: Studio, root: Path, folder: Path, host: str, port: int | None, secret: str | None) -> Iterator[str]:
-    with _no_stubs():
+    with _no_stubs(), libraries.uncollected():
         import gradio  # noqa: F401
     from starlette.middleware import Middleware
 
@@ -158,9 +159,3 @@ def _quiet(folder: Path) -> Iterator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-def _scratch() -> Path:
-    import tempfile
-
-    return Path(tempfile.gettempdir()) / f"pocketxl-app-{os.getuid() if hasattr(os, 'getuid') else 0}"

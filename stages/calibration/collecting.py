@@ -17,6 +17,7 @@ import numpy as np
 from stages.calibration import drafts, shards
 from stages.engines.engine import LOCAL, Engine
 from stages.engines.work import Work
+from stages.files import pieces
 from stages.generation import drawing, pipelines, recording
 from stages.generation.residency import Room
 from stages.ir import anatomy, finite, runtime
@@ -43,7 +44,7 @@ def collect(
 
     `folders`: {"ir": the model's own}, and of a refiner {"base": its base's}; `room_gb`: for compiled parts.
     """
-    missing = [number for number in range(len(chosen)) if not shards.is_whole(shards.shard_path(target, number))]
+    missing = [number for number in range(len(chosen)) if not pieces.is_there(shards.shard_path(target, number))]
     prompts = {number: chosen[number] for number in missing}
     starts = {}
     if "base" in folders and missing:
@@ -57,7 +58,9 @@ def collect(
     items = _encoded(work, prompts, starts)
     tokenizer = work.loaded()[0].tokenizer_2
     for number, samples in zip(missing, engine.map(work, items, "calibrate", "prompt"), strict=True):
-        shards.save_shard(shards.shard_path(target, number), samples, {"prompt": chosen[number].id})
+        path = shards.shard_path(target, number)
+        shards.save_shard(path, samples, {"prompt": chosen[number].id})
+        pieces.note(path)
     cut = sets.truncated(chosen, drawing.negative_of(memory.largest(_samplers(settings))), tokenizer)
     return len(cut["prompts"]) + cut["negative_prompt"]
 

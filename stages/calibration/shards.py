@@ -44,16 +44,8 @@ def load_shard(path: Path) -> list[Inputs]:
     return list(samples.values())
 
 
-def is_whole(path: Path) -> bool:
-    """Whether a shard is there, as long as its header says."""
-    try:
-        return path.is_file() and count_samples(path) > 0
-    except ValueError:
-        return False
-
-
 def _damaged(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path} holds no UNet inputs ({error}): run 'dvc repro -f calibrate@{path.parent.name}'")
+    return ValueError(f"{path} holds no UNet inputs ({error}): run 'dvc repro -f -s calibrate@{path.parent.name}'")
 
 
 def load_samples(folder: Path, count: int) -> Iterator[Inputs]:
@@ -63,7 +55,7 @@ def load_samples(folder: Path, count: int) -> Iterator[Inputs]:
     """
     shards = sorted(folder.glob("*.safetensors"))
     if not shards:
-        raise FileNotFoundError(f"{folder} holds no UNet inputs: run 'dvc repro -f calibrate@{folder.name}'")
+        raise FileNotFoundError(f"{folder} holds no UNet inputs: run 'dvc repro -f -s calibrate@{folder.name}'")
     chosen = _spread([count_samples(path) for path in shards], count)
     for number, path in enumerate(shards):
         wanted = sorted(sample for shard, sample in chosen if shard == number)

@@ -67,7 +67,8 @@ def refusal(repo: str, error: BaseException | None) -> str | None:
 
 def is_verifiable(facts: Any) -> bool:
     """Whether size and hash of a file are known, the hash in the form that git or LFS gives it."""
-    if not isinstance(facts, dict) or not isinstance(facts.get("size"), int):
+    size = facts.get("size") if isinstance(facts, dict) else None
+    if type(size) is not int or size < 0:
         return False
     return any(isinstance(facts.get(kind), str) and form.fullmatch(facts[kind]) for kind, form in HASHES.items())
 

@@ -36,6 +36,11 @@ def passing(target: Path) -> Iterator[Path]:
         os.close(lock)
 
 
+def scratch(name: str) -> Path:
+    """What this user's temporary folders of a kind stand beside, out of the project."""
+    return Path(tempfile.gettempdir()) / f"pocketxl-{name}-{os.getuid() if hasattr(os, 'getuid') else 0}"
+
+
 @contextmanager
 def unfinished(target: Path, key: str) -> Iterator[Path]:
     """A folder beside `target` for pieces of it, kept when the run dies and found again by a run with the same key.

@@ -6,14 +6,12 @@ downloads or reshapes: optimum's `reshape` doubles the UNet's batch, which is wr
 
 from __future__ import annotations
 
-import logging
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.checkpoints import components, samplers
-from stages.generation import tiles
+from stages.generation import libraries, tiles
 from stages.ir import anatomy, runtime
 from stages.ir import parts as ir_parts
 from stages.machine import memory, sizes
@@ -112,19 +110,4 @@ def _require_parts(ir: Path) -> None:
 def _class(task: str) -> Any:
     if task not in CLASSES:
         raise ValueError(f"task must be one of {sorted(CLASSES)}, got {task!r}")
-    return getattr(library(), CLASSES[task])
-
-
-def library() -> Any:
-    """optimum-intel, which takes seconds to import, without its chatter."""
-    for library in ("DIFFUSERS", "TRANSFORMERS"):  # read at import, where the first lines are said
-        os.environ.setdefault(f"{library}_VERBOSITY", "error")
-    import diffusers
-    import optimum.intel.openvino
-    import transformers
-
-    logging.getLogger("optimum").setLevel(logging.ERROR)
-    for library in (diffusers, transformers):
-        library.utils.logging.set_verbosity_error()
-        library.utils.logging.disable_progress_bar()
-    return optimum.intel.openvino
+    return libraries.pipeline_class(CLASSES[task])

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-CURE = "run 'dvc repro -f export' for this model, or set device.inference_precision=f32"
+CURE = "run 'dvc repro -f -s export' for this model, or set device.inference_precision=f32"
 
 
 class NotFinite(ValueError):

@@ -11,11 +11,14 @@ import multiprocessing
 import os
 import signal
 import tempfile
+import weakref
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from stages.endings import parent
+from stages.files import placing
 from stages.machine import apart
 
 PATIENCE_S = 10  # of one that was asked to end
@@ -26,8 +29,9 @@ class Companion:
 
     def __init__(self, make: Callable[..., Any], *arguments: Any) -> None:
         context, self._killed_before = multiprocessing.get_context("spawn"), apart.killed_for_memory()
-        self._folder = tempfile.TemporaryDirectory(prefix="companion-")
-        self._log = Path(self._folder.name) / "log"
+        opened = ExitStack()
+        self._log = opened.enter_context(placing.passing(placing.scratch("companion"))) / "log"
+        self._clear_away = weakref.finalize(self, opened.close)
         self._pipe, theirs = context.Pipe()
         # The place in which it leaves temporary files goes with it, however it ends.
         self._process = context.Process(target=_serve, args=(theirs, self._log, make, arguments))
@@ -52,7 +56,7 @@ class Companion:
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
-        self._folder.cleanup()
+        self._clear_away()
 
     def _answer(self) -> Any:
         try:

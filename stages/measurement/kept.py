@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.files import placing
+from stages.files import pieces, placing
 
 Arrays = dict[str, np.ndarray]
 
@@ -33,19 +33,17 @@ class Kept:
         if self.folder is None:
             return self._remember(name, make)
         path = self._path(name, "json")
-        if not path.is_file():
+        if not pieces.is_there(path):
             placing.write_text(path, json.dumps(make()))
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} of a run that was stopped is damaged ({error}): remove {path.parent}") from error
+            pieces.note(path)
+        return json.loads(path.read_text(encoding="utf-8"))
 
     def arrays(self, name: str, make: Callable[[], tuple[Arrays, dict[str, Any]]]) -> tuple[Arrays, dict[str, Any]]:
         """Arrays by name, in order, and facts beside them."""
         if self.folder is None:
             return self._remember(name, make)
         path = self._path(name, "safetensors")
-        if not path.is_file():
+        if not pieces.is_there(path):
             save(path, *make())
         return load(path)
 
@@ -55,7 +53,9 @@ class Kept:
 
     def has(self, name: str) -> bool:
         """Whether arrays of that name are there."""
-        return name in self._remembered or (self.folder is not None and self._path(name, "safetensors").is_file())
+        return name in self._remembered or (
+            self.folder is not None and pieces.is_there(self._path(name, "safetensors"))
+        )
 
     def _path(self, name: str, suffix: str) -> Path:
         """Of a piece: other names have other files, those of the prompts `a-b` and `a--b` too."""
@@ -80,14 +80,12 @@ def save(path: Path, arrays: Arrays, facts: dict[str, Any]) -> None:
     tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     save_file(tensors, partial, metadata={"facts": json.dumps({"order": list(arrays), "facts": facts})})
     os.replace(partial, path)
+    pieces.note(path)
 
 
 def load(path: Path) -> tuple[Arrays, dict[str, Any]]:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    try:
-        with safe_open(path, framework="numpy") as file:
-            about = json.loads(file.metadata()["facts"])
-            return {name: file.get_tensor(name) for name in about["order"]}, about["facts"]
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} of a run that was stopped is damaged ({error}): remove {path.parent}") from error
+    with safe_open(path, framework="numpy") as file:
+        about = json.loads(file.metadata()["facts"])
+        return {name: file.get_tensor(name) for name in about["order"]}, about["facts"]

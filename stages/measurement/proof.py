@@ -58,8 +58,8 @@ def require_int8(row: dict[str, Any], model: str, precision: str, scheme: str | 
     if share is not None and share < NONE:
         raise ValueError(
             f"{model} {precision}: {100 * share:.1f} % of {what(scheme)} run in INT8{unfound(row)}, though scheme "
-            f"{scheme} quantizes their activations: run 'dvc repro -f quantize@{model}', or measure on a device that "
-            "computes in INT8"
+            f"{scheme} quantizes their activations: run 'dvc repro -f -s quantize@{model}', or measure on a device "
+            "that computes in INT8"
         )
 
 

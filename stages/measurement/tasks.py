@@ -139,7 +139,8 @@ def require_picture(run: Run, model: str, precision: str) -> None:
     if flaw:
         raise ValueError(
             f"{model} {precision} drew a picture that is {flaw} ({run.job.task}, seed {run.job.seed}, prompt "
-            f"{run.job.prompt.id!r}): run 'dvc repro -f quantize@{model}', or raise device.inference_precision to f32"
+            f"{run.job.prompt.id!r}): run 'dvc repro -f -s quantize@{model}', or raise "
+            "device.inference_precision to f32"
         )
 
 

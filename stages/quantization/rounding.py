@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stages.files import pieces
 from stages.ir import runtime
 from stages.quantization import statistics, units
 
@@ -52,7 +53,7 @@ def work_out(
         tqdm(groups[:GROUPS], desc="round weights", unit="group", disable=None, leave=False)
     ):
         file = kept / f"{number:03d}.safetensors"
-        if file.is_file():
+        if pieces.is_there(file):
             continue
         moments, found = collect(model, group, batches), {}
         for name in group:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.files import manifest, placing
+from stages.files import manifest, pieces, placing
 from stages.ir import anatomy, runtime, saving, tracing
 from stages.ir.anatomy import DECOMPRESSION
 from stages.machine import apart, description
@@ -77,12 +77,13 @@ def weights_first(source: Path, target: Path, settings: Quantization, samples: S
     """Weights to INT8, saved; then the activations of that small model: SDXL in 6 GB where one pass takes over 24."""
     weights = _weights_apart(source, settings, "weights", kept, half=settings.overflow_fix == "always")
     quantized = kept / "quantized"
-    if not quantized.is_dir():
+    if not pieces.is_there(quantized):
         with placing.whole(quantized) as partial:
             every = _quantize_activations(weights, settings, samples, kept=kept, original=source)
             units.once(every)
             save(every, partial / "unet.xml")
             del every
+        pieces.note(quantized)
     found = _searched(quantized / "unet.xml", source, settings.search, samples, kept) if settings.search else None
     if settings.rounding == "gptq":
         batches = probing.batches(samples, sum(_macs(source, samples).values()))
@@ -131,11 +132,12 @@ SCHEMES: dict[str, Scheme] = {
 def _searched(quantized: Path, source: Path, settings: Search, samples: Samples, kept: Path) -> dict[str, Any]:
     """The table of a search, made by a process of its own unless it is there already."""
     file = kept / TABLE
-    if not file.is_file():
+    if not pieces.is_there(file):
         macs = _macs(source, samples)
         points, seen = probing.points(samples, sum(macs.values()))
         found = apart.run("searching", search.search, quantized, source, kept, settings, points, seen, macs)
         placing.write_text(file, json.dumps(found))
+        pieces.note(file)
     return json.loads(file.read_text(encoding="utf-8"))
 
 
@@ -161,7 +163,7 @@ def _macs(source: Path, samples: Samples) -> dict[str, int]:
 
 def light_pipeline(source: Path, target: Path) -> Path:
     """The pipeline in `source` with its UNet's weights in INT8, all else linked, as `target`; kept if it is there."""
-    if target.is_dir():
+    if pieces.is_there(target):
         return target
     with placing.whole(target) as folder:
         for name in manifest.read(source, rerun="export")["files"]:
@@ -169,6 +171,7 @@ def light_pipeline(source: Path, target: Path) -> Path:
                 placing.link(source / name, folder / name)
         unet = folder / "unet" / "openvino_model.xml"
         apart.run("compressing weights", compress, source / "unet" / unet.name, unet)
+    pieces.note(target)
     return target
 
 
@@ -179,7 +182,7 @@ def require_float(model: ov.Model, source: Path) -> None:
     if found:
         raise ValueError(
             f"{source} is quantized already ({', '.join(f'{count} {name}' for name, count in found.items())}): "
-            "only an FP16 IR can be quantized, run 'dvc repro -f export' for this model"
+            "only an FP16 IR can be quantized, run 'dvc repro -f -s export' for this model"
         )
 
 
@@ -222,10 +225,11 @@ def _weights_apart(
 ) -> Path:
     """The IR with compressed weights in `kept`, made by a process of its own unless it is there already."""
     folder = kept / name
-    if not folder.is_dir():
+    if not pieces.is_there(folder):
         with placing.whole(folder) as partial:
             how = UNET, settings, types or [], half
             apart.run("compressing weights", compress, source, partial / "weights.xml", *how)
+        pieces.note(folder)
     return folder / "weights.xml"
 
 

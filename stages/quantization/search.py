@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,7 +53,8 @@ ROUNDS = 3  # choices that are measured, each asked for more where the last one 
 
 @dataclass
 class Answers:
-    """Noise by question, in a file that grows by a line each: `[question, [noise by quarter], seconds used so far]`.
+    """Noise by question, in a file that grows by a line each: `[question, [noise by quarter], seconds used so far,
+    checksum]`.
 
     Seconds count on where a killed search left off.
     """
@@ -69,8 +71,10 @@ class Answers:
         before = 0.0
         for line in self.file.read_text().splitlines() if self.file.is_file() else ():
             try:
-                question, noise, used = json.loads(line)
-            except ValueError:  # the line that a killed run was writing
+                question, noise, used, check = json.loads(line)
+            except (ValueError, TypeError):  # the line that a killed run was writing
+                continue
+            if check != _check(question, noise, used):  # asked again
                 continue
             self.known[question], before = noise, used
         self.started -= before
@@ -83,12 +87,17 @@ class Answers:
                 return None
             self.known[question] = [float(value) for value in self.probe.noise(rows)]
             with self.file.open("a") as file:
-                file.write(json.dumps([question, self.known[question], round(self._used(), 1)]) + "\n")
+                answer = [question, self.known[question], round(self._used(), 1)]
+                file.write(json.dumps([*answer, _check(*answer)]) + "\n")
         self.tick()
         return np.array(self.known[question])
 
     def _used(self) -> float:
         return time.monotonic() - self.started
+
+
+def _check(*answer: Any) -> int:
+    return zlib.crc32(json.dumps(answer).encode())
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stages.files import pieces
 from stages.machine import description
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class _Engine:
     def infer(self, sample: dict[str, np.ndarray]) -> Outputs:
         path = self._kept / f"{next(self._numbers):05d}.safetensors"
         names = {lasting_name(name): name for name in self._names()}
-        if not path.is_file():
+        if not pieces.is_there(path):
             found, channels = self._run(sample)
             if len(names) < len(found):  # reducers that cannot be told apart later
                 return found
@@ -220,6 +221,7 @@ def write(path: Path, outputs: Outputs) -> None:
     partial = path.with_suffix(".partial")
     save_file({name: np.ascontiguousarray(value) for name, value in outputs.items()}, partial)
     partial.replace(path)
+    pieces.note(path)
 
 
 def read(path: Path) -> Outputs:

@@ -84,7 +84,7 @@ def warnings(found: list[Result], machine: dict) -> list[str]:
         noise = result.record.get("noise") or {}
         if noise.get("flagged"):
             said.append(f"{result.title} was measured on a busy machine ({busy(noise)}): read its times with care, "
-                        f"or repeat them with 'dvc repro -f benchmark@{result.key}'")  # fmt: skip
+                        f"or repeat them with 'dvc repro -f -s benchmark@{result.key}'")  # fmt: skip
     said += [note for result in found for note in short_of_memory(result)]
     said += [f"{result.title}: left out for time: {what}" for result in found for what in left_out(result)]
     said += [f"{result.title}: {note}" for result in found for note in elsewhere(result)]

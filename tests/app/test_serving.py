@@ -111,7 +111,7 @@ def test_others_are_let_in_by_a_password_alone(tmp_path, monkeypatch):
 
 
 def test_the_folder_of_pictures_goes_with_the_page_and_a_killed_one_s_is_swept(tmp_path, monkeypatch):
-    monkeypatch.setattr(serving, "_scratch", lambda: tmp_path / "page")
+    monkeypatch.setattr(serving.placing, "scratch", lambda name: tmp_path / "page")
     killed = tmp_path / ".page.partial-killed"
     killed.mkdir()
     before = os.environ.get("GRADIO_TEMP_DIR")

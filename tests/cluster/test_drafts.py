@@ -27,10 +27,10 @@ from tests.cluster.conftest import Nodes, crew
 from tests.cluster.test_drafts import calibrate, of
 save, saved = shards.save_shard, []
 def save_and_die(path, *rest):
-    save(path, *rest)
-    saved.append(path)
     if len(saved) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
+    save(path, *rest)
+    saved.append(path)
 shards.save_shard = save_and_die
 calibrate(of("base"), Path({root!r}), crew(Nodes({address!r}, [], None, None)))
 """

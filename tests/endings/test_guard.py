@@ -25,7 +25,15 @@ def guarded(body: str, folder: Path, **environment: str) -> subprocess.Popen:
     command = [sys.executable, "-c", HEAD + "".join(f"    {line}\n" for line in body.splitlines())]
     given = os.environ | {"PYTHONPATH": str(ROOT)} | environment
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=folder, env=given, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    return subprocess.Popen(
+        command, cwd=folder, env=given, stdout=pipe, stderr=pipe, text=True, start_new_session=True,
+        preexec_fn=hear_ctrl_c,
+    )  # fmt: skip
+
+
+def hear_ctrl_c() -> None:
+    """Also where whoever runs the tests does not, as in the background of a script."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 WAITING = """

@@ -95,19 +95,17 @@ def test_calibration_names_model_and_prompt(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_shards_with_nan_are_not_read_back(tmp_path: Path) -> None:
-    path = shard(tmp_path, 1.0, NAN)
+    shard(tmp_path, 1.0, NAN)
     with pytest.raises(NotFinite, match="00000.safetensors, sample 1: 1 of 2 values of sample are NaN"):
         list(shards.load_samples(tmp_path, 2))
-    assert shards.is_whole(path)
 
 
 @pytest.mark.parametrize("keep", [0, 7, 60, -3])
-def test_a_shard_that_is_cut_off_is_named_and_drawn_again(tmp_path: Path, keep: int) -> None:
+def test_a_shard_that_is_cut_off_is_named(tmp_path: Path, keep: int) -> None:
     path = shard(tmp_path / "vega", 1.0) if (tmp_path / "vega").mkdir() is None else None
     path.write_bytes(path.read_bytes()[:keep])
-    assert not shards.is_whole(path)
     for read in (shards.load_shard, shards.count_samples, lambda path: list(shards.load_samples(path.parent, 1))):
-        with pytest.raises(ValueError, match="holds no UNet inputs .*run 'dvc repro -f calibrate@vega'"):
+        with pytest.raises(ValueError, match="holds no UNet inputs .*run 'dvc repro -f -s calibrate@vega'"):
             read(path)
 
 

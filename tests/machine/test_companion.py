@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -78,3 +80,28 @@ def test_a_users_mistake_needs_no_name() -> None:
     assert one_line(ValueError("steps must be >= 1\nmore")) == "steps must be >= 1"
     assert one_line(RuntimeError("broken")) == "RuntimeError: broken"
     assert one_line(ImportError("No module named 'x'")) == "No module named 'x'"
+
+
+KILLED = """
+import os, signal
+from tests.machine.test_companion import Companion, Counter
+if __name__ == "__main__":
+    companion = Companion(Counter, 3)
+    companion.ready()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_one_had_is_swept_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    (tmp_path / "killed.py").write_text(KILLED)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, tmp_path / "killed.py"], env=environment, capture_output=True)
+    (left,) = [path for path in tmp_path.iterdir() if path.is_dir()]
+    assert done.returncode == -signal.SIGKILL
+    companion = Companion(Counter, 3)
+    companion.ready()
+    assert not left.exists()
+    companion.end()
+    assert [path.name for path in tmp_path.iterdir()] == ["killed.py"]

@@ -27,7 +27,7 @@ MOST = row(("Convolution", 600, "i8"), ("MatMul", 300, "i8"), ("attention PV", 1
 def test_a_model_called_int8_with_none_in_it_is_an_error_that_says_what_to_run(scheme):
     with pytest.raises(
         ValueError,
-        match=rf"vega int8: 0\.0 % of .* run in INT8, though scheme {scheme} .*run 'dvc repro -f quantize@vega'",
+        match=rf"vega int8: 0\.0 % of .* run in INT8, though scheme {scheme} .*run 'dvc repro -f -s quantize@vega'",
     ):
         proof.require_int8(FLOAT, "vega", "int8", scheme)
     proof.require_int8(HALF, "vega", "int8", scheme)
