@@ -90,7 +90,8 @@ class Drafting(Work):
 
     def load(self) -> tuple[Any, Room]:
         sampler, room = memory.largest(_samplers(self.settings)), Room(self.room_gb)
-        return pipelines.load(self.folders["ir"], self.task, sampler, self.device, room=room), room
+        how = self.folders["ir"], self.task, sampler, self.device
+        return pipelines.load(*how, pinned=self.pinned, room=room), room
 
     def let_go(self) -> None:
         """Of everything that is compiled here."""

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class Work:
-    """`load` and `do` are the subclass's own. `folders`: all that it reads, by name; `room_gb`: for compiled parts."""
+    """`load` and `do` are the subclass's own. `folders`: all that it reads, by name; `room_gb`: for compiled parts;
+    `pinned`: whether threads are bound to cores, which `load` has to see to."""
+
+    pinned = True
 
     def __init__(self, folders: dict[str, Path], device: Device, room_gb: float) -> None:
         self.folders, self.device, self.room_gb = folders, device, room_gb
@@ -48,7 +51,7 @@ class Work:
         other.folders, other.room_gb = folders, room_gb
         other.device = copy.copy(self.device)
         other.device.threads = threads
-        other.device.pinned = False  # two workers of one thread each would be pinned to the same core
+        other.pinned = False  # two workers of one thread each would be bound to the same core
         return other
 
     def __copy__(self) -> Work:

@@ -35,10 +35,12 @@ def load(
     device: Device,
     *,
     reference: bool = False,
+    pinned: bool = True,
     room: Room | None = None,
     compile: bool = True,
 ) -> Any:
-    """The pipeline of `task` on the IR folder `ir`, compiled for `device`; `reference`: float32, nothing quantized.
+    """The pipeline of `task` on the IR folder `ir`, compiled for `device`; `reference`: float32, nothing quantized;
+    `pinned`: see stages.ir.runtime.
 
     With a `room`, parts are compiled when they are called and let go when it is full; without `compile` when they are
     called.
@@ -50,7 +52,7 @@ def load(
         ir,  # a folder that is there: nothing is exported, nothing is asked of the Hub
         export=False,
         device=device.name,
-        ov_config=dict(runtime.device_config(device, reference)),
+        ov_config=dict(runtime.device_config(device, reference, pinned=pinned)),
         scheduler=samplers.load(ir, sampler),
         compile=compile and room is None,
     )

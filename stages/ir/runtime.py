@@ -53,12 +53,15 @@ def require_device(name: str) -> None:
         raise ValueError(f"device.name {name!r} is not on this machine; present: {', '.join(present)}")
 
 
-def device_config(device: Device, reference: bool) -> dict[str, Any]:
-    """OpenVINO properties of these settings; what the settings leave to the plugin is left out."""
+def device_config(device: Device, reference: bool, *, pinned: bool = True) -> dict[str, Any]:
+    """OpenVINO properties of these settings; what the settings leave to the plugin is left out.
+
+    Not `pinned`, threads of a CPU may move between its cores: of processes side by side each would take the first ones.
+    """
     config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
     if device.threads:
         config["INFERENCE_NUM_THREADS"] = device.threads
-    if device.name == "CPU" and not getattr(device, "pinned", True):
+    if device.name == "CPU" and not pinned:
         config["ENABLE_CPU_PINNING"] = False
     if reference:
         return config | EXACT

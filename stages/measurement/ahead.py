@@ -68,7 +68,7 @@ class Easel(Work):
 
     def load(self) -> tuple[dict[str, Any], Room]:
         room, how = Room(self.room_gb), (self.folders["ir"], self.main_task, self.sampler, self.device)
-        main = pipelines.load(*how, reference=self.exact, room=room)
+        main = pipelines.load(*how, reference=self.exact, pinned=self.pinned, room=room)
         others = [task for task in self.all_tasks if task != self.main_task]
         return {self.main_task: main} | {task: pipelines.also(main, "image-to-image") for task in others}, room
 

@@ -99,6 +99,13 @@ def test_settings_reach_the_plugin_and_absent_ones_are_left_to_it() -> None:
     assert runtime.device_config(device(), reference=False) == {"PERFORMANCE_HINT": "LATENCY"}
 
 
+def test_threads_are_bound_to_cores_unless_told_otherwise() -> None:
+    free = runtime.device_config(device(threads=1), False, pinned=False)
+    assert free.pop("ENABLE_CPU_PINNING") is False
+    assert free == runtime.device_config(device(threads=1), False)
+    assert "ENABLE_CPU_PINNING" not in runtime.device_config(device("GPU", threads=1), False, pinned=False)
+
+
 def test_an_absent_device_lists_those_present() -> None:
     with pytest.raises(ValueError, match="device.name 'NPU.7' is not on this machine; present: .*CPU"):
         runtime.compile(convolution(), device("NPU.7"))
