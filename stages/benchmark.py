@@ -48,7 +48,7 @@ def benchmark(settings: Any, engine: Engine = LOCAL) -> dict[str, Any]:
             subject = subjects.with_first_stage(subject)
             if engine is not LOCAL:
                 ahead.draw(subject, engine)
-            found, runs, reference = sitting.measure(subject, scorer, judge, bar.update)
+            found, runs, reference = sitting.measure(subject, scorer, judge, bar.update, engine)
             bar.update()
         about = {"machine": machine["id"], "random_weights": subject.random_weights, "clip_model": scorer}
         about |= {"judge": {"title": settings.judge.title, "licence": settings.judge.licence} if judge else None}

@@ -18,7 +18,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from stages.engines import cluster, hand, parcels, threads
+from stages.engines import cluster, hand, parcels
 from stages.engines.engine import bar
 from stages.engines.parcels import Parcel
 from stages.engines.work import Work
@@ -69,7 +69,7 @@ class Shift:
 
     def __init__(self, ray: Any, settings: Settings, work: Work, items: Sequence[Any], what: str) -> None:
         self.ray, self.settings, self.work, self.items, self.what = ray, settings, work, items, what
-        self.threads = threads.effective(work.device)
+        self.threads = work.threads()
         self.need_gb = settings.memory_gb or work.need_gb()
         self.parcels = {name: parcels.parcel(folder) for name, folder in work.folders.items()}
         self.alike, self.sent, self.bar = hand.alike(work.device), {}, None

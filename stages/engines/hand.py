@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.engines import parcels, threads
+from stages.engines import parcels
 from stages.engines.parcels import Parcel
 from stages.engines.work import Work
 from stages.files import manifest
@@ -71,7 +71,7 @@ class Hand:
         """Load the work, to be computed with `count` threads; ValueError where this node has fewer cores."""
         folders = {name: self._folders[one.digest] for name, one in wanted.items()}
         self._work = work.at(folders, count, min(room_gb, memory.room_gb()))
-        if (found := threads.effective(self._work.device)) != count:
+        if (found := self._work.threads()) != count:
             raise ValueError(
                 f"node {socket.gethostname()} computes with {found} threads where results here are of {count}: they "
                 f"would be others; set device.threads={found}, or take nodes with {count} cores"

@@ -1,8 +1,8 @@
-"""IR folders on another node, known by content: used where they lie if they are the very same, sent for if not there.
+"""Models on another node, known by content: used where they lie if they are the very same, sent for if not there.
 
-Consumes folders of the asking machine; produces folders of this node with the same bytes. Each is verified once per
-node, by the hash of every file, and again when a file has changed since. Another folder's contents at the same path are
-refused: whoever shares a disk between nodes wants to know that they do not agree.
+Consumes folders of the asking machine, IR or CLIP; produces folders of this node with the same bytes. Each is verified
+once per node, by the hash of every file, and again when a file has changed since. Another folder's contents at the same
+path are refused: whoever shares a disk between nodes wants to know that they do not agree.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _verified(folder: Path, wanted: Parcel, kept: Path, cure: str) -> Path:
         hashes = _hashed(folder, list(wanted.files))
         other = [name for name in whole if hashes[name] != wanted.files[name]]
     if other:
-        raise ValueError(f"{folder / other[0]} is not what the asking machine has (IR {wanted.digest[:12]}): {cure}")
+        raise ValueError(f"{folder / other[0]} is not what the asking machine has ({wanted.digest[:12]}…): {cure}")
     placing.write_text(stamp, state)
     return folder
 

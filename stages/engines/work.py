@@ -10,6 +10,8 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.engines import threads
+
 if TYPE_CHECKING:
     from stages.settings.schema import Device
 
@@ -28,6 +30,10 @@ class Work:
         """GB of a process that does it with everything in memory, foretold."""
         raise NotImplementedError
 
+    def threads(self) -> int:
+        """How many it computes with on this machine: results are of so many; 0 where none are counted (GPU)."""
+        return threads.effective(self.device)
+
     def load(self) -> Any:
         """What `do` works with, out of `folders`, for `device`."""
         raise NotImplementedError
@@ -45,12 +51,12 @@ class Work:
     def __call__(self, item: Any) -> Any:
         return self.do(self.loaded(), item)
 
-    def at(self, folders: dict[str, Path], threads: int, room_gb: float) -> Work:
-        """The same work on another machine's folders, in its room, computed with so many threads."""
+    def at(self, folders: dict[str, Path], count: int, room_gb: float) -> Work:
+        """The same work on another machine's folders, in its room, computed with `count` threads."""
         other = copy.copy(self)
         other.folders, other.room_gb = folders, room_gb
         other.device = copy.copy(self.device)
-        other.device.threads = threads
+        other.device.threads = count
         other.pinned = False  # two workers of one thread each would be bound to the same core
         return other
 

@@ -56,7 +56,7 @@ def of_source(source: Source) -> Sizes:
 
 def of_checkpoint(folder: Path) -> Sizes:
     """Sizes of the components in a checkpoint folder, as far as they are there."""
-    found = {part: _of_files(sorted((folder / part).glob("*.safetensors"))) for part in components.STEMS}
+    found = {part: of_files(sorted((folder / part).glob("*.safetensors"))) for part in components.STEMS}
     return {part: size for part, size in found.items() if size.parameters}
 
 
@@ -86,7 +86,8 @@ def total(sizes: Sizes) -> int:
     return sum(size.parameters for size in sizes.values())
 
 
-def _of_files(files: list[Path]) -> Size:
+def of_files(files: list[Path]) -> Size:
+    """Of the weights in these files together."""
     tensors = {name: shape for path in files for name, shape in _shapes(path).items()}
     return replace(_size_of(list(tensors.values())), embeds_guidance=GUIDANCE_WEIGHT in tensors)
 

@@ -7,7 +7,8 @@ float32 on the processor. What is computed of them stands in stages.measurement.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,11 +23,12 @@ BATCH = 8  # pictures or texts at a time, so that memory is the weights' (1.7 GB
 
 @dataclass(frozen=True)
 class Clip:
-    """A CLIPModel with its tokenizer and its pictures' processor."""
+    """A CLIPModel with its tokenizer and its pictures' processor; `threads`: None for torch's own number."""
 
     model: Any
     tokenizer: Any
     processor: Any
+    threads: int | None = None
 
     def picture_features(self, pictures: list[Image]) -> np.ndarray:
         """(n, width) of n pictures, each resized and cropped as the model's own preprocessor_config.json says."""
@@ -34,7 +36,7 @@ class Clip:
         def encode(batch: list[Image]) -> Any:
             return self.model.get_image_features(**self.processor(batch, return_tensors="pt")).pooler_output
 
-        return _batched(encode, pictures)
+        return self._batched(encode, pictures)
 
     def text_features(self, texts: list[str]) -> np.ndarray:
         """(n, width) of n texts; what is longer than the model's limit (77 tokens for ViT-L/14) is cut off."""
@@ -44,10 +46,16 @@ class Clip:
         def encode(batch: list[str]) -> Any:
             return self.model.get_text_features(**self.tokenizer(batch, **how)).pooler_output
 
-        return _batched(encode, texts)
+        return self._batched(encode, texts)
+
+    def _batched(self, encode: Callable[[list[Any]], Any], items: list[Any]) -> np.ndarray:
+        import torch
+
+        with _threads(self.threads), torch.inference_mode():
+            return np.concatenate([encode(items[n : n + BATCH]).numpy() for n in range(0, len(items), BATCH)])
 
 
-def load(folder: Path) -> Clip:
+def load(folder: Path, threads: int | None = None) -> Clip:
     """The model in `folder`; ValueError where its weights are not those that its config.json describes."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read at import, where the first lines are said
     import torch
@@ -62,11 +70,17 @@ def load(folder: Path) -> Clip:
         raise ValueError(f"{folder}: weights of {wrong[0]} are missing or of another shape than config.json says")
     # The processor by name: CLIPImageProcessor is another one, with other rounding, where torchvision is installed.
     processor = transformers.CLIPImageProcessorPil.from_pretrained(folder)
-    return Clip(model.eval(), transformers.CLIPTokenizer.from_pretrained(folder), processor)
+    return Clip(model.eval(), transformers.CLIPTokenizer.from_pretrained(folder), processor, threads)
 
 
-def _batched(encode: Callable[[list[Any]], Any], items: list[Any]) -> np.ndarray:
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """So many for torch, whose number is the whole process's."""
     import torch
 
-    with torch.inference_mode():
-        return np.concatenate([encode(items[n : n + BATCH]).numpy() for n in range(0, len(items), BATCH)])
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,8 +1,8 @@
 """One sitting: every precision of one model measured in turns, with CLIP's figures; and, if asked, without those that
 turn out not to run.
 
-Consumes a subject or its precisions, and the CLIP model that `scorer` verified; produces a record, the runs whose
-pictures are kept, and the reasons of what was left out. Writes nothing.
+Consumes a subject or its precisions, the CLIP model that `scorer` verified and an engine for it; produces a record, the
+runs whose pictures are kept, and the reasons of what was left out. Writes nothing.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from stages.engines.engine import LOCAL, Engine
 from stages.files import layout
-from stages.measurement import clip, controls, likeness, record, retrieval, tasks
+from stages.measurement import controls, likeness, record, retrieval, tasks
 from stages.measurement import subject as subjects
+from stages.measurement.encoding import Encoder, Encoding
 from stages.measurement.reference import Reference
 from stages.measurement.subject import Precision, Subject, Unusable
 
@@ -20,7 +22,11 @@ Runs = dict[str, list[tasks.Run]]  # by precision
 
 
 def measure(
-    subject: Subject, scorer: Any, judge: retrieval.Judge | None, tick: Callable[[], Any]
+    subject: Subject,
+    scorer: Any,
+    judge: retrieval.Judge | None,
+    tick: Callable[[], Any],
+    engine: Engine = LOCAL,
 ) -> tuple[dict[str, Any], Runs, Reference]:
     """All figures, the runs, and the reference; `scorer`: facts of the CLIP model, None where nothing is scored."""
     found, runs, reference = record.measure(subject, tick)
@@ -28,16 +34,32 @@ def measure(
     if subject.random_weights:
         likeness.forget(found["precisions"])
     elif reference.name:
-        found |= compared(found["precisions"], reference, runs, scorer, judge)
+        model = encoder(subject, reference, runs, engine) if scorer else None
+        found |= compared(found["precisions"], reference, runs, model, judge)
     return found, runs, reference
 
 
+def encoder(subject: Subject, reference: Reference, runs: Runs, engine: Engine) -> Encoder:
+    """CLIP, which has looked at all that figures will ask it for."""
+    found = Encoder(engine, Encoding(layout.SCORER, subject.settings.device))
+    control = reference.controls
+    lists = [reference.runs, *map(reference.same_task, runs.values())]
+    if control:
+        lists += [mine for again in (control.again, control.others) for mine in (reference.runs[: len(again)], again)]
+    texts = [run.job.prompt.text for run in reference.runs]
+    found.look_ahead(texts, *([run.picture for run in mine] for mine in lists))
+    return found
+
+
 def compared(
-    rows: dict[str, Any], reference: Reference, runs: dict[str, Any], scorer: Any, judge: retrieval.Judge | None
+    rows: dict[str, Any],
+    reference: Reference,
+    runs: dict[str, Any],
+    model: Encoder | None,
+    judge: retrieval.Judge | None,
 ) -> dict[str, Any]:
     """What CLIP and the judge of prompts say of the pictures, as far as there are such: into the rows of precisions;
     returned of the reference and its controls."""
-    model = clip.load(layout.SCORER) if scorer else None
     if model:
         likeness.add_clip_figures(rows, reference, runs, model)
     found = {"controls": controls.figures(reference.runs, reference.predictions, reference.controls, model)}

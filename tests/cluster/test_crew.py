@@ -16,7 +16,7 @@ from stages.engines import crew as crews
 from stages.engines.engine import LOCAL
 from stages.files import manifest
 from tests.cluster.conftest import Nodes, crew, nodes
-from tests.cluster.works import saying
+from tests.cluster.works import Saying, saying
 from tests.tiny_ir import CPU
 
 ONE = copy.copy(CPU)  # a thread, as the nodes have one CPU each
@@ -90,7 +90,7 @@ def test_more_than_the_cluster_has_is_refused_with_what_it_has(two: Nodes, tmp_p
 
 
 def test_a_node_with_fewer_cores_than_results_are_of_is_refused(two: Nodes, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(crews.threads, "effective", lambda device: 7)  # as on an asking machine with seven
+    monkeypatch.setattr(Saying, "threads", lambda work: 7)  # as on an asking machine with seven
     with pytest.raises(ValueError, match=r"computes with \d threads where results here are of 7.*device.threads="):
         done(crew(two), saying(tmp_path / "ir", ONE))
 
@@ -115,7 +115,7 @@ def test_ir_that_a_node_does_not_see_is_sent_once_and_kept(two: Nodes) -> None:
     assert {found[1] for found in done(crew(two), work)} == {"so"}
     assert (kept / "said").stat().st_mtime_ns == written
     (kept / "said").write_text("oh")
-    with pytest.raises(ValueError, match=rf"node \S+: {kept}/said is not what .* \(IR {digest[:12]}\): remove it"):
+    with pytest.raises(ValueError, match=rf"node \S+: {kept}/said is not what .* \({digest[:12]}…\): remove it"):
         done(crew(two), work)
 
 

@@ -17,7 +17,10 @@ from tests.test_benchmark import prepare
 from tests.tiny_ir import FOOTPRINT
 
 HOW = ["benchmark.prompts=7", "device.threads=1", "benchmark.minutes=null"]
-FIDELITY = ("sqnr_db", "sqnr_by_sample", "psnr_db", "ssim", "trajectory_cosine", "per_prompt", "clip_score")
+FIDELITY = (
+    "sqnr_db", "sqnr_by_sample", "psnr_db", "ssim", "trajectory_cosine", "per_prompt", "clip_score", "clip_floor",
+    "clip_drop_percent", "clip_similarity",
+)  # fmt: skip
 
 
 def measured(folder: Path, monkeypatch, model: str, *engine: object) -> tuple[dict, dict[str, bytes]]:
@@ -50,6 +53,7 @@ def test_pictures_and_fidelity_are_the_same_and_times_are_of_this_machine(
             if figures is not None:
                 assert (figures["image_s"]["n"], found["image_s"]["n"]) == (7, ahead.TIMED)
                 assert found["unet_calls"] == figures["unet_calls"]
+        assert row["clip_similarity"] is not None and there["controls"] == here["controls"]
     assert here["elsewhere"] is None
     assert there["elsewhere"]["pictures"] == sum(there["elsewhere"]["nodes"].values()) > 7
     listed = json.loads((tmp_path / "there/reports/benchmark" / model / "images/images.json").read_text())
