@@ -22,10 +22,17 @@ GIT = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org")
 
 @functools.cache
 def whole_run() -> Path:
-    """What git holds or would hold, committed to a repository of its own, and run once."""
+    """A clone, and what one run makes in it."""
     above = Path(tempfile.mkdtemp(prefix="whole-run-"))
     atexit.register(shutil.rmtree, above, ignore_errors=True)
-    folder = above / "pocketxl"
+    folder = clone(above / "pocketxl")
+    run = dvc(folder, "exp", "run", *(part for setting in SETTINGS for part in ("-S", setting)))
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    return folder
+
+
+def clone(folder: Path) -> Path:
+    """What git holds or would hold, committed to a repository of its own."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
     )
@@ -35,8 +42,6 @@ def whole_run() -> Path:
             shutil.copyfile(ROOT / name, folder / name)
     for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "clone"]):
         subprocess.run([*GIT, *arguments], cwd=folder, check=True)
-    run = dvc(folder, "exp", "run", *(part for setting in SETTINGS for part in ("-S", setting)))
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     return folder
 
 
