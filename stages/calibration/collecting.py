@@ -61,6 +61,7 @@ def collect(
         path = shards.shard_path(target, number)
         shards.save_shard(path, samples, {"prompt": chosen[number].id})
         pieces.note(path)
+    engine.rest()
     cut = sets.truncated(chosen, drawing.negative_of(memory.largest(_samplers(settings))), tokenizer)
     return len(cut["prompts"]) + cut["negative_prompt"]
 

@@ -21,6 +21,9 @@ class Engine(Protocol):
     def map(self, work: Work, items: Sequence[Any], what: str, unit: str) -> Iterator[Any]:
         """The items' results, in their order, as they come; `what` and `unit` label the progress bar."""
 
+    def rest(self) -> None:
+        """Let go of what was kept for more work to come: memory and cores that others wait for."""
+
 
 class Local:
     """A loop, in this process."""
@@ -29,6 +32,9 @@ class Local:
 
     def map(self, work: Work, items: Sequence[Any], what: str, unit: str) -> Iterator[Any]:
         yield from map(work, bar(items, desc=what, unit=unit))
+
+    def rest(self) -> None:
+        """What is loaded here belongs to the work."""
 
 
 LOCAL = Local()

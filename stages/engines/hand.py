@@ -7,6 +7,7 @@ whatever else reaches the asking machine is the end of this process and not a fa
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import socket
 import traceback
@@ -69,6 +70,8 @@ class Hand:
     @answered
     def prepare(self, work: Work, wanted: dict[str, Parcel], count: int, room_gb: float) -> None:
         """Load the work, to be computed with `count` threads; ValueError where this node has fewer cores."""
+        self._work = None  # what it has loaded is not to stand beside what comes
+        gc.collect()
         folders = {name: self._folders[one.digest] for name, one in wanted.items()}
         self._work = work.at(folders, count, min(room_gb, memory.room_gb()))
         if (found := self._work.threads()) != count:

@@ -1,8 +1,9 @@
-"""The engine `ray`: workers of a Ray cluster, each in a process of its own, share the items of one work among them.
+"""One work of the engine `ray`: its items shared among workers, each in a process of its own on some node.
 
-Consumes the settings of `engine`, work and its items; produces results in item order, as stages.engines.engine says. A
-worker that ends, its node with it or not, is replaced where there is room, and its items go to the others; a result
-counts once. Only so many items are out at a time that what arrives early never fills this process's memory.
+Consumes the settings of `engine`, work, its items and actors that are there already; produces results in item order, as
+stages.engines.engine says. A worker that ends, its node with it or not, is replaced where there is room, and its items
+go to the others; a result counts once. Only so many items are out at a time that what arrives early never fills this
+process's memory.
 
 These are actors of Ray Core. Ray Data's pool of actors was tried (2.60): it gives an item to one actor for good, so
 that, a node lost and no other with room for its actor, the run failed after so many retries or waited for ever.
@@ -18,8 +19,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from stages.engines import cluster, hand, parcels
-from stages.engines.engine import bar
+from stages.engines import hand, parcels
 from stages.engines.parcels import Parcel
 from stages.engines.work import Work
 
@@ -44,26 +44,6 @@ class Worker:
     items: list[int] = field(default_factory=list)
 
 
-class Crew:
-    name = "ray"
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-
-    def map(self, work: Work, items: Sequence[Any], what: str, unit: str) -> Iterator[Any]:
-        if not items:
-            return
-        ray = cluster.connected(self.settings.address or "auto")
-        shift = Shift(ray, self.settings, work, items, what)
-        try:
-            with bar(total=len(items), desc=what, unit=unit) as shift.bar:
-                for result in shift.results():
-                    yield result
-                    shift.tell()
-        finally:
-            shift.dismiss()
-
-
 class Shift:
     """One `map`: the workers at it, and what became of the items."""
 
@@ -79,8 +59,11 @@ class Shift:
         self.tries: Counter[int | None] = Counter()
         self.silent_s = 0.0
 
-    def results(self) -> Iterator[Any]:
-        for _ in range(min(self.count(), len(self.items))):
+    def results(self, actors: Sequence[Any]) -> Iterator[Any]:
+        """Of all items, done by these actors, or where there are none by as many workers as are to be had."""
+        for actor in actors:
+            self.take_on(actor)
+        for _ in range(0 if actors else self.count()):
             self.hire()
         while self.given < len(self.items):
             self.hand_out()
@@ -93,9 +76,10 @@ class Shift:
                 yield self.done.pop(self.given - 1)
 
     def count(self) -> int:
-        """Workers as asked for, or as many as the cluster's CPUs and memory hold."""
-        if self.settings.workers:
-            return self.settings.workers
+        """Workers as asked for, or as many as the cluster's CPUs and memory hold; no more than there are items."""
+        return min(self.settings.workers or self.places(), len(self.items))
+
+    def places(self) -> int:
         there, asked = self.ray.cluster_resources(), self.asked()
         fit = min(there.get("CPU", 0) // asked["num_cpus"], there.get("memory", math.inf) // asked["memory"])
         if fit < 1:
@@ -108,7 +92,9 @@ class Shift:
 
     def hire(self) -> None:
         how = self.asked() | {"max_restarts": 0, "max_task_retries": 0}
-        actor = self.ray.remote(**how)(hand.Hand).remote()
+        self.take_on(self.ray.remote(**how)(hand.Hand).remote())
+
+    def take_on(self, actor: Any) -> None:
         worker = Worker(actor, self.life(actor))
         self.workers.append(worker)
         self.ask(worker, next(worker.life))
@@ -211,6 +197,11 @@ class Shift:
         per_s = self.bar.format_dict["rate"] or self.given / max(self.bar.format_dict["elapsed"], 1e-9)
         self.bar.set_postfix_str(f"{ready} workers, {60 * per_s:.1f} per minute", refresh=False)
         self.bar.update()
+
+    def leave(self) -> list[Any]:
+        """The actors, who are free for other work."""
+        actors, self.workers = [worker.actor for worker in self.workers], []
+        return actors
 
     def dismiss(self) -> None:
         for worker in self.workers:

@@ -102,6 +102,7 @@ def draw(subject: Subject, engine: Engine) -> None:
         work = Easel(subject, name, exact=False, record=0, predict=plan.name is not None)
         items = list(_of_precision(subject, name, plan, pictures))
         _spread(subject, engine, work, items, name, name)
+    engine.rest()  # what follows is timed here
 
 
 def elsewhere(runs: Iterable[tasks.Run]) -> dict[str, Any] | None:

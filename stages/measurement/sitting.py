@@ -48,6 +48,7 @@ def encoder(subject: Subject, reference: Reference, runs: Runs, engine: Engine) 
         lists += [mine for again in (control.again, control.others) for mine in (reference.runs[: len(again)], again)]
     texts = [run.job.prompt.text for run in reference.runs]
     found.look_ahead(texts, *([run.picture for run in mine] for mine in lists))
+    engine.rest()
     return found
 
 

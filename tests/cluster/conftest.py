@@ -20,6 +20,7 @@ from tests.cluster.host import LOOPBACK
 from tests.tiny_ir import part
 
 ROOT = Path(__file__).resolve().parents[2]
+CREWS: list[Crew] = []  # at most one
 HIDE = 'mount -t tmpfs none "$0" && exec "$@"'  # from the nodes, as if it were on another machine
 
 
@@ -78,12 +79,37 @@ def two() -> Iterator[Nodes]:
 
 
 @pytest.fixture(autouse=True)
-def disconnected() -> Iterator[None]:
+def disconnected(request: pytest.FixtureRequest) -> Iterator[None]:
+    """From every cluster, but for tests that share one crew."""
+    lasting = "lasting" in request.fixturenames
+    if not lasting:
+        _disconnect()
     yield
+    if not lasting:
+        _disconnect()
+
+
+@pytest.fixture
+def lasting(two: Nodes) -> Crew:
+    """A crew whose processes stay between tests: to start them takes as long as what they are then asked."""
+    if not CREWS:
+        CREWS.append(crew(two, Lasting))
+    return CREWS[0]
+
+
+def _disconnect() -> None:
+    CREWS.clear()
     if "ray" in sys.modules:
         sys.modules["ray"].shutdown()
 
 
-def crew(found: Nodes, **how: object) -> Crew:
+class Lasting(Crew):
+    """Its workers are not let rest."""
+
+    def rest(self) -> None:
+        pass
+
+
+def crew(found: Nodes, kind: type[Crew] = Crew, **how: object) -> Crew:
     fields = {"name": "ray", "address": found.address, "workers": None, "cpus": 1, "memory_gb": 0.5}
-    return Crew(part(Engine, **fields | how))
+    return kind(part(Engine, **fields | how))

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stages.engines import crew as crews
+from stages.engines import hand, shift
 from stages.engines.engine import LOCAL
 from stages.files import manifest
 from tests.cluster.conftest import Nodes, crew, nodes
@@ -34,8 +34,28 @@ def test_results_come_in_the_order_of_the_items_from_several_processes(two: Node
     assert len({found[2] for found in together}) == 2 and os.getpid() not in {found[2] for found in together}
 
 
+def test_workers_stay_for_the_next_work_while_they_are_enough_for_it_and_until_they_rest(
+    two: Nodes, tmp_path: Path
+) -> None:
+    engine, work = crew(two), saying(tmp_path / "ir", ONE, seconds=0.05)
+
+    def processes() -> set[int]:
+        return {found[2] for found in done(engine, work)}
+
+    first = processes()
+    engine.settings.memory_gb = 0.4
+    assert processes() == first and len(first) == 2
+    engine.settings.memory_gb = 0.6
+    second = processes()
+    os.kill(min(second), signal.SIGKILL)
+    third = processes()
+    assert not first & second and len(second & third) == 1
+    engine.rest()
+    assert not third & processes()
+
+
 def test_no_more_is_done_ahead_than_is_asked_for(two: Nodes, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(crews, "AHEAD", 3)
+    monkeypatch.setattr(shift, "AHEAD", 3)
     asked: list[int] = []
 
     class Items(list):
@@ -97,8 +117,8 @@ def test_a_node_with_fewer_cores_than_results_are_of_is_refused(two: Nodes, tmp_
 
 def test_a_node_with_another_release_is_refused(two: Nodes, tmp_path: Path, monkeypatch) -> None:
     tools = manifest.tools() | {"openvino": "2020.1"}
-    ours = crews.hand.alike(ONE) | {"tools": tools}
-    monkeypatch.setattr(crews.hand, "alike", lambda device: ours)
+    ours = hand.alike(ONE) | {"tools": tools}
+    monkeypatch.setattr(hand, "alike", lambda device: ours)
     with pytest.raises(ValueError, match=r"has openvino 20\d\d\S* where this machine has 2020.1: its results"):
         done(crew(two), saying(tmp_path / "ir", ONE))
 

@@ -14,6 +14,8 @@ import pytest
 
 from stages.calibrate import calibrate
 from stages.calibration import shards
+from stages.engines.crew import Crew
+from stages.engines.engine import LOCAL, Engine
 from tests.cluster.conftest import ROOT, Nodes, crew
 from tests.test_benchmark import prepare
 from tests.test_calibrate import contents, make_root, settings
@@ -43,17 +45,23 @@ def of(model: str, **how: object):
     return found
 
 
+def drafted(root: Path, model: str, unet: str, engine: Engine) -> dict[str, bytes]:
+    calibrate(of(model, unet=unet), make_root(root, *{"base", model}), engine)
+    return contents(root / "artifacts/calibration" / model)
+
+
+def test_files_are_the_same_bytes_of_one_worker(two: Nodes, tmp_path: Path) -> None:
+    here = drafted(tmp_path / "here", "base", "fp16", LOCAL)
+    assert drafted(tmp_path / "there", "base", "fp16", crew(two, workers=1)) == here
+
+
 @pytest.mark.parametrize(("model", "unet"), [("base", "fp16"), ("refiner", "fp16"), ("base", "int8-weights")])
-def test_files_are_the_same_bytes_locally_and_of_one_worker_and_of_two(
-    two: Nodes, tmp_path: Path, model: str, unet: str
+def test_files_are_the_same_bytes_locally_and_of_two_workers(
+    lasting: Crew, tmp_path: Path, model: str, unet: str
 ) -> None:
-    found = {}
-    for name, engine in {"local": {}, "one": {"engine": crew(two, workers=1)}, "two": {"engine": crew(two)}}.items():
-        root = make_root(tmp_path / name, *{"base", model})
-        calibrate(of(model, unet=unet), root, **engine)
-        found[name] = contents(root / "artifacts/calibration" / model)
-    assert len(found["local"]) == 8 + 1
-    assert found["one"] == found["local"] and found["two"] == found["local"]
+    here = drafted(tmp_path / "here", model, unet, LOCAL)
+    assert len(here) == 8 + 1
+    assert drafted(tmp_path / "there", model, unet, lasting) == here
 
 
 def test_a_killed_run_goes_on_after_its_last_whole_shard_and_its_workers_are_free(

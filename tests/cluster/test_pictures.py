@@ -10,9 +10,9 @@ import pytest
 
 from stages import benchmark as stage
 from stages.describe import describe
+from stages.engines.crew import Crew
 from stages.measurement import ahead, footprint, peak, turns
 from stages.settings import config
-from tests.cluster.conftest import Nodes, crew
 from tests.test_benchmark import prepare
 from tests.tiny_ir import FOOTPRINT
 
@@ -39,12 +39,12 @@ def measured(folder: Path, monkeypatch, model: str, *engine: object) -> tuple[di
 
 @pytest.mark.parametrize("model", ["base", "refiner"])
 def test_pictures_and_fidelity_are_the_same_and_times_are_of_this_machine(
-    two: Nodes, tmp_path: Path, monkeypatch, model: str
+    lasting: Crew, tmp_path: Path, monkeypatch, model: str
 ) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "there").mkdir()
     here, pictures = measured(tmp_path / "here", monkeypatch, model)
-    there, others = measured(tmp_path / "there", monkeypatch, model, crew(two))
+    there, others = measured(tmp_path / "there", monkeypatch, model, lasting)
     assert others == pictures and len(pictures) > 20
     for name, row in here["precisions"].items():
         assert {key: there["precisions"][name][key] for key in FIDELITY} == {key: row[key] for key in FIDELITY}
