@@ -45,7 +45,7 @@ def benchmark(settings: Any, engine: Engine = LOCAL) -> dict[str, Any]:
     with placing.unfinished(layout.unfinished_benchmark(key), kept_key(subject, digests, machine["id"])) as folder:
         subject = replace(subject, kept=Kept(folder))
         with tqdm(total=subject.runs() + 1, desc=f"benchmark {key}", unit="run", leave=False, disable=None) as bar:
-            subject = subjects.with_first_stage(subject)
+            subject = subjects.with_first_stage(subject, engine)
             if engine is not LOCAL:
                 ahead.draw(subject, engine)
             found, runs, reference = sitting.measure(subject, scorer, judge, bar.update, engine)

@@ -27,8 +27,6 @@ from stages.measurement import tasks
 from stages.measurement.kept import Arrays
 from stages.measurement.subject import Subject
 
-TIMED = 4  # pictures of each task and precision that are drawn here: latency is never measured through a cluster
-
 
 @dataclass(frozen=True)
 class Item:
@@ -117,7 +115,7 @@ def _reference(subject: Subject, engine: Engine, plan: references.Plan) -> None:
     record = subject.extent.points
     easel = Easel(subject, plan.precision, exact=plan.drawn_exact, record=record, predict=same)
     jobs = subjects.jobs(subject, subject.main_task)
-    mine = TIMED if plan.drawn_by in subject.folders else 0  # a precision's own pictures are its timed ones too
+    mine = tasks.TIMED if plan.drawn_by in subject.folders else 0  # a precision's own pictures are its timed ones too
     items = [Item(job.prompt.id, job) for job in jobs[mine:] if not _has(subject, job, plan)]
     _spread(subject, engine, easel, items, plan.drawn_by, plan.predicted_by)
     if same:
@@ -139,7 +137,7 @@ def _of_precision(subject: Subject, name: str, plan: references.Plan, pictures: 
         if task == "image-to-image" and subject.first_stage is None and not pictures:
             continue  # it starts from pictures some of which this machine has to draw first
         for number, job in enumerate(subjects.jobs(subject, task, pictures)):
-            drawn = subject.kept.has(subjects.run_name(job, name)) or number < TIMED
+            drawn = subject.kept.has(subjects.run_name(job, name)) or number < tasks.TIMED
             wanted = None if drawn or (main and name == plan.drawn_by) else job
             known = subject.kept.has(_predictions(name, job.prompt.id)) or plan.name is None
             points = _points(subject, job, plan) if main and not known and _has(subject, job, plan) else None

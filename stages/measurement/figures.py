@@ -60,7 +60,7 @@ def time_figures(runs: list[tasks.Run], times: dict[str, list[float]], main_task
         mine = [run for run in runs if run.job.task == task]
         before = [run.job.start or tasks.Start(None) for run in mine]
         by_task[task] = {
-            "image_s": latency.latency([start.seconds + run.seconds for start, run in zip(before, mine, strict=True)]),
+            "image_s": latency.latency([run.whole_s for run in mine if run.whole_s is not None]),
             "executed_steps": before[0].steps + mine[0].steps,
             "own_steps": mine[0].steps,
         }

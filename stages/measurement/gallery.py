@@ -43,8 +43,7 @@ def save(folder: Path, settings: Any, run: tasks.Run, precision: str) -> dict[st
     start = run.job.start or tasks.Start(None)
     entry = describe(settings, settings.model_key, precision, run.job.task, run.job.prompt, run.job.seed)
     run.picture.save(folder / entry["file"])
-    seconds = None if run.seconds is None else round(start.seconds + run.seconds, 4)
-    return entry | {"executed_steps": start.steps + run.steps, "seconds": seconds}
+    return entry | {"executed_steps": start.steps + run.steps, "seconds": _rounded(run.whole_s)}
 
 
 def base_pictures(folder: Path, subject: Subject) -> list[dict[str, Any]]:
@@ -55,8 +54,12 @@ def base_pictures(folder: Path, subject: Subject) -> list[dict[str, Any]]:
         base = subject.settings.model.base
         entry = describe(subject.settings, base, layout.FP16, "text-to-image", subject.prompts[n], seed)
         start.image.save(folder / entry["file"])
-        entries.append(entry | {"executed_steps": start.steps, "seconds": round(start.seconds, 4)})
+        entries.append(entry | {"executed_steps": start.steps, "seconds": _rounded(start.seconds)})
     return entries
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 4)
 
 
 def describe(settings: Any, model: str, precision: str, task: str, prompt: Any, seed: int) -> dict[str, Any]:

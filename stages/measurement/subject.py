@@ -14,12 +14,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.engines.engine import LOCAL, Engine
 from stages.files import belonging, layout, manifest, placing
 from stages.generation import drawing, pipelines
 from stages.generation.residency import Room
 from stages.ir import anatomy, finite, parts
 from stages.machine import energy, fitting, memory, sizes
-from stages.measurement import evaluations, extent, prices, tasks
+from stages.measurement import beginning, evaluations, extent, prices, tasks
 from stages.measurement.extent import Extent
 from stages.measurement.kept import Kept
 from stages.prompts import sets
@@ -155,8 +156,9 @@ def steps_of(settings: Settings) -> int:
     return settings.benchmark.steps or settings.model.sampler.steps
 
 
-def with_first_stage(subject: Subject) -> Subject:
-    """A refiner's subject with what its base hands over, drawn by the base's FP16 IR with the refiner's settings."""
+def with_first_stage(subject: Subject, engine: Engine = LOCAL) -> Subject:
+    """A refiner's subject with what its base hands over, drawn by the base's FP16 IR with the refiner's settings; what
+    is not timed by the engine."""
     model, settings = subject.settings.model, subject.settings
     if model.role != "refiner":
         return subject
@@ -164,11 +166,16 @@ def with_first_stage(subject: Subject) -> Subject:
     unet = memory.recording_unet("auto", sizes.of_ir(source), subject.asked)
     with placing.unfinished(layout.ir(subject.key, "base"), manifest.digest(source)) as kept:
         folder = source if unet == memory.FP16 else schemes.light_pipeline(source, kept / "light")
+        finished = max([count for task, count in subject.extent.prompts.items() if task != subject.main_task] or [0])
+        if engine is not LOCAL:
+            work = beginning.Base(
+                folder, model.base, model.sampler, subject.steps, settings.device, subject.room.limit_gb
+            )
+            beginning.draw(engine, work, subject.kept, subject.prompts, settings.benchmark.seed, finished)
         base = pipelines.load(folder, "text-to-image", model.sampler, settings.device, room=subject.room)
         if not subject.kept.has(f"base/half/{settings.benchmark.seed}"):  # warm-up
             drawing.generate(base, subject.prompts[0].text, model.sampler, settings.benchmark.seed, steps=2)
         how = model.sampler, subject.steps, settings.benchmark, subject.room.clock
-        finished = max([count for task, count in subject.extent.prompts.items() if task != subject.main_task] or [0])
         much = {"finished": finished, "others": subject.controls[1], "kept": subject.kept}
         with finite.of(model.base):
             stage = tasks.first_stage(base, subject.prompts, *how, **much)

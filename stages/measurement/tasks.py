@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TASKS = ("text-to-image", "image-to-image", "two-stage", "two-stage-sdedit")
 Clock = Callable[[], float]  # seconds
 FACTS = ("steps", "seconds", "unet_calls", "joules", "node")  # of a run, kept beside its arrays
+TIMED = 4  # pictures of each task that the asking machine draws: latency is never measured through a cluster
 OTHER_SEED = 20_000  # what control pictures are drawn with, apart from both
 
 
@@ -34,7 +35,7 @@ class Start:
 
     image: Any  # picture, or latents (1, 4, h, w)
     steps: int = 0
-    seconds: float = 0.0
+    seconds: float | None = 0.0  # None where it was drawn by a node of a cluster
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,12 @@ class Run:
     unet_calls: int | None = None  # as the compiled model was called
     joules: float | None = None  # of all processor packages meanwhile, loading that came between included
     node: str | None = None  # of a cluster, that drew it; None: this machine
+
+    @property
+    def whole_s(self) -> float | None:
+        """Its own seconds and those of what it started from; None where a node of a cluster spent some of them."""
+        before = self.job.start.seconds if self.job.start else 0.0
+        return None if before is None or self.seconds is None else before + self.seconds
 
 
 def of_model(model: Model) -> list[str]:
@@ -175,7 +182,7 @@ def first_stage(
                 )
             return {"latents": latents.numpy()}, {"steps": drawing.executed_steps(pipeline), "seconds": seconds}
 
-        arrays, facts = kept.arrays(f"base/{'half' if how else 'finished'}/{seed}", make)
+        arrays, facts = kept.arrays(begun_name("half" if how else "finished", seed), make)
         return Start(torch.from_numpy(arrays["latents"]), facts["steps"], facts["seconds"])
 
     def decode(n: int, start: Start) -> Start:
@@ -183,14 +190,20 @@ def first_stage(
             picture, seconds = latency.stopwatch(lambda: drawing.decode(pipeline, start.image), clock)
             return {"picture": np.asarray(picture)}, {"seconds": seconds}
 
-        arrays, facts = kept.arrays(f"base/picture/{settings.seed + n}", make)
-        return Start(_picture(arrays["picture"]), start.steps, start.seconds + facts["seconds"])
+        arrays, facts = kept.arrays(begun_name("picture", settings.seed + n), make)
+        both = start.seconds, facts["seconds"]
+        return Start(_picture(arrays["picture"]), start.steps, None if None in both else sum(both))
 
     half = {"denoising_end": sampler.high_noise_fraction}
     halves = [draw(n, **half) for n in range(len(prompts))]
     whole = [draw(n) for n in range(finished)]
     apart = [draw(n, further=OTHER_SEED, **half) for n in range(others)]
     return FirstStage(halves, whole, [decode(n, start) for n, start in enumerate(whole)], apart)
+
+
+def begun_name(what: str, seed: int) -> str:
+    """Of what a base drew, as it is kept: `half` or `finished` latents, or the `picture` of these."""
+    return f"base/{what}/{seed}"
 
 
 @dataclass(frozen=True)

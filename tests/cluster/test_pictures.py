@@ -11,7 +11,7 @@ import pytest
 from stages import benchmark as stage
 from stages.describe import describe
 from stages.engines.crew import Crew
-from stages.measurement import ahead, footprint, peak, turns
+from stages.measurement import footprint, peak, tasks, turns
 from stages.settings import config
 from tests.test_benchmark import prepare
 from tests.tiny_ir import FOOTPRINT
@@ -51,10 +51,15 @@ def test_pictures_and_fidelity_are_the_same_and_times_are_of_this_machine(
         for task, figures in row["tasks"].items():
             found = there["precisions"][name]["tasks"][task]
             if figures is not None:
-                assert (figures["image_s"]["n"], found["image_s"]["n"]) == (7, ahead.TIMED)
+                assert (figures["image_s"]["n"], found["image_s"]["n"]) == (7, tasks.TIMED)
                 assert found["unet_calls"] == figures["unet_calls"]
         assert row["clip_similarity"] is not None and there["controls"] == here["controls"]
     assert here["elsewhere"] is None
     assert there["elsewhere"]["pictures"] == sum(there["elsewhere"]["nodes"].values()) > 7
+    timed = [figures["image_s"]["n"] for figures in there["precisions"]["int8"]["tasks"].values() if figures]
+    assert set(timed) == {tasks.TIMED}, "whatever they start from"
     listed = json.loads((tmp_path / "there/reports/benchmark" / model / "images/images.json").read_text())
-    assert {entry["seconds"] is None for entry in listed if entry["precision"] == "int8"} == {True, False}
+    for precision in ("fp16", "int8"):
+        assert {entry["seconds"] is None for entry in listed if entry["precision"] == precision} == {True, False}
+    own = [entry for entry in listed if entry["model"] != model]  # of a refiner's base
+    assert [entry["seconds"] is None for entry in own] == [False] * tasks.TIMED + [True] * 3 if own else model == "base"
