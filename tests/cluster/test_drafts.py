@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import signal
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from stages.calibration import shards
 from stages.engines.crew import Crew
 from stages.engines.engine import LOCAL, Engine
 from tests.cluster.conftest import ROOT, Nodes, crew
-from tests.test_benchmark import prepare
 from tests.test_calibrate import contents, make_root, settings
 from tests.tiny_ir import CPU
 
@@ -50,24 +48,32 @@ def drafted(root: Path, model: str, unet: str, engine: Engine) -> dict[str, byte
     return contents(root / "artifacts/calibration" / model)
 
 
-def test_files_are_the_same_bytes_of_one_worker(two: Nodes, tmp_path: Path) -> None:
-    here = drafted(tmp_path / "here", "base", "fp16", LOCAL)
-    assert drafted(tmp_path / "there", "base", "fp16", crew(two, workers=1)) == here
+@pytest.fixture(scope="module")
+def of_base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What the loop makes."""
+    return drafted(tmp_path_factory.mktemp("here"), "base", "fp16", LOCAL)
 
 
-@pytest.mark.parametrize(("model", "unet"), [("base", "fp16"), ("refiner", "fp16"), ("base", "int8-weights")])
+def test_files_are_the_same_bytes_of_one_worker_and_of_two(
+    two: Nodes, tmp_path: Path, of_base: dict[str, bytes]
+) -> None:
+    assert len(of_base) == 8 + 1
+    assert drafted(tmp_path / "one", "base", "fp16", crew(two, workers=1)) == of_base
+    assert drafted(tmp_path / "two", "base", "fp16", crew(two)) == of_base
+
+
+@pytest.mark.parametrize(("model", "unet"), [("refiner", "fp16"), ("base", "int8-weights")])
 def test_files_are_the_same_bytes_locally_and_of_two_workers(
     lasting: Crew, tmp_path: Path, model: str, unet: str
 ) -> None:
     here = drafted(tmp_path / "here", model, unet, LOCAL)
-    assert len(here) == 8 + 1
     assert drafted(tmp_path / "there", model, unet, lasting) == here
 
 
 def test_a_killed_run_goes_on_after_its_last_whole_shard_and_its_workers_are_free(
-    two: Nodes, tmp_path: Path, monkeypatch
+    two: Nodes, tmp_path: Path, monkeypatch, of_base: dict[str, bytes]
 ) -> None:
-    killed, undisturbed = make_root(tmp_path / "killed", "base"), make_root(tmp_path / "undisturbed", "base")
+    killed = make_root(tmp_path / "killed", "base")
     code = KILLED.format(root=str(killed), address=two.address)
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -75,9 +81,7 @@ def test_a_killed_run_goes_on_after_its_last_whole_shard_and_its_workers_are_fre
     monkeypatch.setattr(shards, "save_shard", lambda path, *rest: saved.append(path.stem) or save(path, *rest))
     calibrate(of("base"), killed, crew(two))
     assert saved == [f"{number:05d}" for number in range(3, 8)]
-    calibrate(of("base"), undisturbed)
-    names = [root / "artifacts/calibration/base" for root in (killed, undisturbed)]
-    assert contents(names[0]) == contents(names[1])
+    assert contents(killed / "artifacts/calibration/base") == of_base
 
 
 def test_a_polite_kill_ends_the_stage_with_its_own_line(two: Nodes, tmp_path: Path) -> None:
@@ -103,14 +107,3 @@ if __name__ == "__main__":
     said = started.communicate(timeout=30)[1]
     assert started.returncode == 128 + signal.SIGTERM and time.monotonic() - start < 15, said
     assert said.splitlines()[-1].startswith("stopped (SIGTERM): what is finished is kept")
-
-
-def test_the_stage_takes_the_engine_from_its_command_line(tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="Ray is not installed: `make cluster`")
-    folder = prepare(tmp_path)
-    (folder / "conf").symlink_to(ROOT / "conf")
-    line = ["engine=ray", "engine.address=127.0.0.1:1", "calibration.prompts=1"]
-    command = [sys.executable, "-m", "stages.calibrate", "base", *line]
-    surroundings = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=folder, env=surroundings, capture_output=True, text=True)
-    assert done.returncode == 2 and "engine.address 127.0.0.1:1: no Ray cluster" in done.stderr.splitlines()[-1]
