@@ -1,4 +1,4 @@
-"""`python -m proofs`: the tables of proofs/README.md, out of what proofs/results/ holds."""
+"""`python -m proofs`: the tables of proofs/README.md and proofs/cluster.md, out of what proofs/results/ holds."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from proofs import scaling
 from stages.files import placing
 from stages.machine.usage import duration
 from stages.report import speed_table
 
-PAGE, RESULTS = Path("proofs/README.md"), Path("proofs/results")
+RESULTS = Path("proofs/results")
 CLAIMED = {"synthetic-ssd-1b": 1.6, "synthetic-vega": 2.0}  # times SDXL's speed, by Segmind's model cards
 SDXL = "synthetic-sdxl"
 WHOLE = (
@@ -190,7 +191,22 @@ def app(found: dict[str, Any]) -> Rows:
     return rows
 
 
-TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Rows]]] = {
+def cluster(found: dict[str, Any]) -> Rows:
+    """An item by the loop, what one worker adds to it, of that the way there and back, and how several scale."""
+    rows = [["", "loop", "bound to no core", "one worker", "its CPU time", "between items", "several", "same bytes"]]
+    for model, entry in found.items():
+        for kind in ("pictures", "drafts"):
+            one = entry[kind]
+            shares = [f"{100 * one[name]:+.1f} %" for name in ("unbound", "overhead", "processor")]
+            shares.append(f"{100 * one['way']:.1f} %")
+            many = f"{one['many']['workers']}: {one['scaling']:.2f}×"
+            same = "yes" if one["same"] else "**no**"
+            rows.append([f"{model} {kind}", f"{1000 * one['bound']['item_s']:.0f} ms", *shares, many, same])
+    return rows
+
+
+Tables = dict[str, tuple[str, Callable[[dict[str, Any]], Rows]]]  # of a page by mark: the results, and what is told
+TABLES: Tables = {
     "convert": ("convert", convert),
     "limits": ("limits", limits),
     "steps": ("steps", steps),
@@ -206,11 +222,22 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Rows]]] = {
     "speed at true size": ("speed", speed_true_size),
     "app": ("app", app),
 }
+CLUSTER: Tables = {
+    "cluster": ("cluster", cluster),
+    "systems": ("steps", scaling.systems),
+    "scaled": ("steps", scaling.scaled),
+}
+PAGES = {Path("proofs/README.md"): TABLES, Path("proofs/cluster.md"): CLUSTER}
 
 
 def main() -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    for name, (file, table) in TABLES.items():
+    for page, tables in PAGES.items():
+        write(page, tables)
+
+
+def write(page: Path, tables: Tables) -> None:
+    text = page.read_text(encoding="utf-8")
+    for name, (file, table) in tables.items():
         path = RESULTS / f"{file}.json"
         if not path.is_file():
             print(f"{path} is missing: its table stays as it is")
@@ -219,9 +246,9 @@ def main() -> None:
         marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         text, count = marked.subn(lambda match, drawn=drawn: f"{match[1]}{drawn}\n{match[2]}", text)
         if count != 1:
-            raise ValueError(f"{PAGE} needs one pair of lines '<!-- {name} -->' and '<!-- /{name} -->'")
-    placing.write_text(PAGE, text)
-    print(f"{PAGE} is up to date")
+            raise ValueError(f"{page} needs one pair of lines '<!-- {name} -->' and '<!-- /{name} -->'")
+    placing.write_text(page, text)
+    print(f"{page} is up to date")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from datetime import timedelta
@@ -10,16 +11,20 @@ from pathlib import Path
 import pytest
 
 from proofs import __main__ as page
-from proofs import layers, limit, steps
+from proofs import cluster, layers, limit, scaling, steps
+from stages.engines.engine import LOCAL
 from stages.ir import runtime
-from tests.tiny_ir import tiny_int8, tiny_ir
+from stages.measurement import tasks
+from stages.prompts.sets import Prompt
+from stages.settings.schema import Engine, Model, Settings
+from tests.tiny_ir import CPU, part, sampler, tiny_int8, tiny_ir
 
 HOLD = "held = bytearray({mb}_000_000); held[::4096] = b'1' * len(held[::4096]); import time; time.sleep(0.6)"
 
 
 def test_tables_are_put_between_their_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "page.md").write_text("".join(f"<!-- {name} -->\nold\n<!-- /{name} -->\n" for name in page.TABLES))
-    monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(page, "PAGES", {tmp_path / "page.md": page.TABLES})
     monkeypatch.setattr(page, "RESULTS", tmp_path)
     ours, theirs = ({"seconds": s, "total_gb": t, "anonymous_gb": 1.0} for s, t in ((80.0, 4.0), (200.0, 20.0)))
     (tmp_path / "convert.json").write_text(json.dumps({"PocketXL": ours, "optimum-cli": theirs}))
@@ -79,9 +84,10 @@ def test_a_step_is_profiled_layer_by_layer() -> None:
     assert found["convolutions"] > 0 and found["linear layers"] > 0 and found["norms"] > 0
 
 
-def test_the_page_in_the_repository_has_all_marks() -> None:
-    text = page.PAGE.read_text()
-    for name in page.TABLES:
+@pytest.mark.parametrize("path", page.PAGES, ids=str)
+def test_a_page_in_the_repository_has_all_marks(path: Path) -> None:
+    text = path.read_text()
+    for name in page.PAGES[path]:
         assert text.count(f"<!-- {name} -->") == text.count(f"<!-- /{name} -->") == 1
 
 
@@ -121,3 +127,67 @@ def test_ways_are_compared_with_the_first_one() -> None:
         ["synthetic-vega plain", "2.000 s", "2.000 s", "1.000", "1.000"],
         ["synthetic-vega int8", "1.000 s", "1.000 s", "0.500", "0.500"],
     ]
+
+
+def test_what_a_cluster_adds_is_told_kind_by_kind() -> None:
+    one = {"same": True, "bound": {"item_s": 0.657}, "many": {"workers": 2}, "unbound": 0.051, "overhead": 0.117}
+    one |= {"processor": -0.004, "way": 0.012, "scaling": 1.98}
+    found = {"mini-sdxl": {"pictures": one, "drafts": one | {"same": False}}}
+    head, first, second = page.cluster(found)
+    assert first == ["mini-sdxl pictures", "657 ms", "+5.1 %", "+11.7 %", "-0.4 %", "1.2 %", "2: 1.98×", "yes"]
+    assert second[-1] == "**no**" and len(head) == len(first)
+
+
+def test_overhead_is_against_the_loop_as_stages_run_it() -> None:
+    loop, free, many = {"item_s": 1.0, "cpu_s": 1.0}, {"item_s": 1.02}, {"item_s": 0.52}
+    found = cluster.compared(loop, free, {"item_s": 1.05, "inside_s": 1.04, "cpu_s": 1.01}, many)
+    assert found == {"overhead": 0.05, "processor": 0.01, "unbound": 0.02, "way": 0.0095, "scaling": 2.019}
+
+
+def test_a_loops_items_are_timed_where_they_are_done_and_hashed_by_content() -> None:
+    device = copy.copy(CPU)
+    device.threads = 1
+    settings = part(Settings, model=part(Model, sampler=sampler()), device=device)
+    work = cluster.Pictures(settings, tiny_ir("base"), 4.0)
+    jobs = [tasks.Job("text-to-image", Prompt("p", "red"), n, None, {}) for n in range(3)]
+    bound, free = (cluster.measure(LOCAL, cluster.Timed(work, pinned=pinned), jobs, 1) for pinned in (True, False))
+    assert bound["made"] == free["made"]
+    assert 0 < bound["inside_s"] <= bound["item_s"] < bound["loading_s"] and bound["cpu_s"] > 0
+    other = cluster.measure(LOCAL, cluster.Timed(work, pinned=True), jobs[::-1], 1)
+    assert other["made"] != bound["made"], "order counts"
+
+
+def test_all_ways_are_held_against_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a loop in the place of the cluster: tests/cluster has the real one."""
+    moments = {"loading_s": 2.0, "item_s": 1.0, "inside_s": 0.9, "cpu_s": 0.8}
+    asked: list[tuple[bool, int]] = []
+
+    def measure(engine, work, items, workers):
+        asked.append((work.pinned, workers))
+        return {"workers": workers, **moments, "made": "other" if workers == 3 else "same"}
+
+    monkeypatch.setattr(cluster.engines, "chosen", lambda _: LOCAL)
+    monkeypatch.setattr(cluster, "measure", measure)
+    work = cluster.Pictures(part(Settings, model=part(Model, sampler=sampler()), device=CPU), tiny_ir("base"), 4.0)
+    engine = part(Engine, name="ray", workers=None)
+    assert cluster.all_ways(part(Settings, engine=engine), work, [], 2)["same"]
+    assert asked == [(True, 1), (False, 1), (False, 1), (False, 2)]
+    assert not cluster.all_ways(part(Settings, engine=engine), work, [], 3)["same"]
+
+
+def test_a_map_on_paper_is_as_computed_by_hand() -> None:
+    start, compiling = scaling.costs()["process_s"], scaling.costs()["load_s"]
+    assert scaling.wall_s(10.0, 100, 1, 5.0, 2.0) == start + 2 * compiling + 1000.0
+    # 5 GB over 1.25 GB/s to nine nodes; ten pictures each, and one that somebody holds while the others have none
+    assert scaling.wall_s(10.0, 100, 10, 5.0, 2.0) == 36.0 + start + 2 * compiling + 100.0 + 10.0
+
+
+def test_a_picture_on_paper_is_steps_and_decoding_at_measured_rates() -> None:
+    pairs = {"default": {"openvino int8": [0.5], "openvino fp16": [1.0]}, "f32": {"openvino-f32 fp16": [4.0]}}
+    models = {f"synthetic-{name}": {"gop": 1000.0, "pairs": pairs} for name in set(scaling.MEASURED.values())}
+    one = scaling.System("sdxl", 20, 0, 2, 1024**2)
+    step_gop, decode_gop = 2 * 2 * 3380.6, 2 * scaling.costs()["vae_gmacs"] * 1024**2 / 1e6  # rows and multiply-adds
+    for precision, gops in (("fp16", 1000), ("int8", 2000), ("f32", 250)):
+        decode = decode_gop / (250 if precision == "f32" else 1000)
+        assert scaling.picture_s(one, precision, {"models": models}) == pytest.approx(20 * step_gop / gops + decode)
+    assert scaling.system("sdxl-refiner").before == 20 and scaling.system("vegart").rows == 1

@@ -49,13 +49,13 @@ def collect(
     starts = {}
     if "base" in folders and missing:
         base = Starting(settings, folders["base"], settings.model.base, len(chosen), room_gb)
-        found = engine.map(base, _encoded(base, prompts, {}), "base latents", "prompt")
+        found = engine.map(base, encoded(base, prompts, {}), "base latents", "prompt")
         starts = dict(zip(missing, found, strict=True))
         base.let_go()
     work = Recording(settings, folders["ir"], settings.model_key, len(chosen), room_gb)
     if "base" in folders:
         work.task = "two-stage"
-    items = _encoded(work, prompts, starts)
+    items = encoded(work, prompts, starts)
     tokenizer = work.loaded()[0].tokenizer_2
     for number, samples in zip(missing, engine.map(work, items, "calibrate", "prompt"), strict=True):
         path = shards.shard_path(target, number)
@@ -118,6 +118,15 @@ class Recording(Drafting):
 
     def draft(self, pipeline: Any, item: Item) -> list[runtime.Inputs]:
         return _record_prompt(pipeline, self.settings, item.encoded, (item.number, self.count), item.start)
+
+
+def encoded(work: Drafting, prompts: dict[int, Prompt], starts: dict[int, Any]) -> list[Item]:
+    """The prompts with their embeddings, which are all made here, before the UNet is loaded anywhere."""
+    with finite.of(work.model):
+        sampler = memory.largest(_samplers(work.settings))
+        texts = drawing.encode_ahead(work.loaded()[0], [prompt.text for prompt in prompts.values()], sampler)
+    pairs = zip(prompts.items(), texts, strict=True)
+    return [Item(number, prompt, found, starts.get(number)) for (number, prompt), found in pairs]
 
 
 def choose_steps(total: int, count: int, turn: int, turns: int, seed: int = 0) -> list[int]:
@@ -188,15 +197,6 @@ def _start(pipeline: Any, settings: Settings, encoded: drawing.Encoded, number: 
 
 def _planned(pipeline: Any, settings: Settings, number: int) -> drafts.Draft | None:
     return drafts.two_stage(pipeline.scheduler, _sampler(settings, number), settings.calibration, number)
-
-
-def _encoded(work: Drafting, prompts: dict[int, Prompt], starts: dict[int, Any]) -> list[Item]:
-    """The prompts with their embeddings, which are all made here, before the UNet is loaded anywhere."""
-    with finite.of(work.model):
-        sampler = memory.largest(_samplers(work.settings))
-        encoded = drawing.encode_ahead(work.loaded()[0], [prompt.text for prompt in prompts.values()], sampler)
-    pairs = zip(prompts.items(), encoded, strict=True)
-    return [Item(number, prompt, found, starts.get(number)) for (number, prompt), found in pairs]
 
 
 def _seed(settings: Settings, number: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -17,10 +18,12 @@ import pytest
 from stages.engines.crew import Crew
 from stages.settings.schema import Engine
 from tests.cluster.host import LOOPBACK
-from tests.tiny_ir import part
+from tests.tiny_ir import CPU, part
 
 ROOT = Path(__file__).resolve().parents[2]
 CREWS: list[Crew] = []  # at most one
+ONE_THREAD = copy.copy(CPU)  # as the nodes have one CPU each
+ONE_THREAD.threads = 1
 HIDE = 'mount -t tmpfs none "$0" && exec "$@"'  # from the nodes, as if it were on another machine
 
 

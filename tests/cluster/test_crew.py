@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import random
 import signal
@@ -15,12 +14,8 @@ import pytest
 from stages.engines import hand, shift
 from stages.engines.engine import LOCAL
 from stages.files import manifest
-from tests.cluster.conftest import Nodes, crew, nodes
+from tests.cluster.conftest import ONE_THREAD, Nodes, crew, nodes
 from tests.cluster.works import Saying, saying
-from tests.tiny_ir import CPU
-
-ONE = copy.copy(CPU)  # a thread, as the nodes have one CPU each
-ONE.threads = 1
 
 
 def done(engine, work, count: int = 12) -> list:
@@ -28,7 +23,7 @@ def done(engine, work, count: int = 12) -> list:
 
 
 def test_results_come_in_the_order_of_the_items_from_several_processes(two: Nodes, tmp_path: Path) -> None:
-    work = saying(tmp_path / "ir", ONE, seconds=0.1)
+    work = saying(tmp_path / "ir", ONE_THREAD, seconds=0.1)
     alone, together = done(LOCAL, work), done(crew(two), work)
     assert [found[:2] for found in together] == [found[:2] for found in alone]
     assert len({found[2] for found in together}) == 2 and os.getpid() not in {found[2] for found in together}
@@ -37,7 +32,7 @@ def test_results_come_in_the_order_of_the_items_from_several_processes(two: Node
 def test_workers_stay_for_the_next_work_while_they_are_enough_for_it_and_until_they_rest(
     two: Nodes, tmp_path: Path
 ) -> None:
-    engine, work = crew(two), saying(tmp_path / "ir", ONE, seconds=0.05)
+    engine, work = crew(two), saying(tmp_path / "ir", ONE_THREAD, seconds=0.05)
 
     def processes() -> set[int]:
         return {found[2] for found in done(engine, work)}
@@ -63,14 +58,14 @@ def test_no_more_is_done_ahead_than_is_asked_for(two: Nodes, tmp_path: Path, mon
             asked.append(number)
             return super().__getitem__(number)
 
-    results = crew(two).map(saying(tmp_path / "ir", ONE), Items(range(50)), "saying", "item")
+    results = crew(two).map(saying(tmp_path / "ir", ONE_THREAD), Items(range(50)), "saying", "item")
     assert next(results)[0] == 0 and max(asked) < 3 * 2 + 1
     results.close()
 
 
 def test_workers_killed_at_random_moments_leave_no_trace_in_the_results(two: Nodes, tmp_path: Path, capfd) -> None:
     count, chance, kills = 60, random.Random(20), 0
-    work, found = saying(tmp_path / "ir", ONE, seconds=0.05), []
+    work, found = saying(tmp_path / "ir", ONE_THREAD, seconds=0.05), []
     for result in crew(two).map(work, range(count), "saying", "item"):
         found.append(result)
         if kills < 10 and len(found) % 5 == 0:
@@ -86,7 +81,7 @@ def test_workers_killed_at_random_moments_leave_no_trace_in_the_results(two: Nod
 def test_a_lost_nodes_items_are_done_by_what_is_left(tmp_path: Path) -> None:
     with nodes(2) as pair:
         found = []
-        for result in crew(pair).map(saying(tmp_path / "ir", ONE, seconds=0.2), range(50), "saying", "item"):
+        for result in crew(pair).map(saying(tmp_path / "ir", ONE_THREAD, seconds=0.2), range(50), "saying", "item"):
             found.append(result)
             if len(found) == 5:
                 _lose(pair.raylets[1])
@@ -96,37 +91,37 @@ def test_a_lost_nodes_items_are_done_by_what_is_left(tmp_path: Path) -> None:
 
 def test_an_item_that_ends_every_worker_ends_the_run_with_its_number(two: Nodes, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"saying: 5 workers ended at item 4 of 12, the last one with: .*memory_gb"):
-        done(crew(two), saying(tmp_path / "ir", ONE, fatal=3))
+        done(crew(two), saying(tmp_path / "ir", ONE_THREAD, fatal=3))
 
 
 def test_what_the_work_refuses_is_refused_here(two: Nodes, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^item 3 cannot be done"):
-        done(crew(two), saying(tmp_path / "ir", ONE, refused=3))
+        done(crew(two), saying(tmp_path / "ir", ONE_THREAD, refused=3))
 
 
 def test_more_than_the_cluster_has_is_refused_with_what_it_has(two: Nodes, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"each wants 8 CPUs and 0.5 GB, all nodes together have 2 and .* free"):
-        done(crew(two, cpus=8), saying(tmp_path / "ir", ONE))
+        done(crew(two, cpus=8), saying(tmp_path / "ir", ONE_THREAD))
 
 
 def test_a_node_with_fewer_cores_than_results_are_of_is_refused(two: Nodes, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(Saying, "threads", lambda work: 7)  # as on an asking machine with seven
     with pytest.raises(ValueError, match=r"computes with \d threads where results here are of 7.*device.threads="):
-        done(crew(two), saying(tmp_path / "ir", ONE))
+        done(crew(two), saying(tmp_path / "ir", ONE_THREAD))
 
 
 def test_a_node_with_another_release_is_refused(two: Nodes, tmp_path: Path, monkeypatch) -> None:
     tools = manifest.tools() | {"openvino": "2020.1"}
-    ours = hand.alike(ONE) | {"tools": tools}
+    ours = hand.alike(ONE_THREAD) | {"tools": tools}
     monkeypatch.setattr(hand, "alike", lambda device: ours)
     with pytest.raises(ValueError, match=r"has openvino 20\d\d\S* where this machine has 2020.1: its results"):
-        done(crew(two), saying(tmp_path / "ir", ONE))
+        done(crew(two), saying(tmp_path / "ir", ONE_THREAD))
 
 
 def test_ir_that_a_node_does_not_see_is_sent_once_and_kept(two: Nodes) -> None:
     if two.hidden is None:
         pytest.skip("a folder can be hidden from the nodes only by root, with namespaces of mounts")
-    work = saying(two.hidden / "ir", ONE, seconds=0.05)
+    work = saying(two.hidden / "ir", ONE_THREAD, seconds=0.05)
     manifest.write(two.hidden / "ir", stage="export", inputs={}, settings={})
     digest = manifest.digest(two.hidden / "ir")
     assert {found[1] for found in done(crew(two), work)} == {"so"}

@@ -32,7 +32,7 @@ def save_and_die(path, *rest):
     save(path, *rest)
     saved.append(path)
 shards.save_shard = save_and_die
-calibrate(of("base"), Path({root!r}), crew(Nodes({address!r}, [], None, None)))
+calibrate(of("base", unet="fp16"), Path({root!r}), crew(Nodes({address!r}, [], None, None)))
 """
 
 
@@ -52,36 +52,6 @@ def drafted(root: Path, model: str, unet: str, engine: Engine) -> dict[str, byte
 def of_base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What the loop makes."""
     return drafted(tmp_path_factory.mktemp("here"), "base", "fp16", LOCAL)
-
-
-def test_files_are_the_same_bytes_of_one_worker_and_of_two(
-    two: Nodes, tmp_path: Path, of_base: dict[str, bytes]
-) -> None:
-    assert len(of_base) == 8 + 1
-    assert drafted(tmp_path / "one", "base", "fp16", crew(two, workers=1)) == of_base
-    assert drafted(tmp_path / "two", "base", "fp16", crew(two)) == of_base
-
-
-@pytest.mark.parametrize(("model", "unet"), [("refiner", "fp16"), ("base", "int8-weights")])
-def test_files_are_the_same_bytes_locally_and_of_two_workers(
-    lasting: Crew, tmp_path: Path, model: str, unet: str
-) -> None:
-    here = drafted(tmp_path / "here", model, unet, LOCAL)
-    assert drafted(tmp_path / "there", model, unet, lasting) == here
-
-
-def test_a_killed_run_goes_on_after_its_last_whole_shard_and_its_workers_are_free(
-    two: Nodes, tmp_path: Path, monkeypatch, of_base: dict[str, bytes]
-) -> None:
-    killed = make_root(tmp_path / "killed", "base")
-    code = KILLED.format(root=str(killed), address=two.address)
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    saved, save = [], shards.save_shard
-    monkeypatch.setattr(shards, "save_shard", lambda path, *rest: saved.append(path.stem) or save(path, *rest))
-    calibrate(of("base"), killed, crew(two))
-    assert saved == [f"{number:05d}" for number in range(3, 8)]
-    assert contents(killed / "artifacts/calibration/base") == of_base
 
 
 def test_a_polite_kill_ends_the_stage_with_its_own_line(two: Nodes, tmp_path: Path) -> None:
@@ -107,3 +77,34 @@ if __name__ == "__main__":
     said = started.communicate(timeout=30)[1]
     assert started.returncode == 128 + signal.SIGTERM and time.monotonic() - start < 15, said
     assert said.splitlines()[-1].startswith("stopped (SIGTERM): what is finished is kept")
+
+
+def test_files_are_the_same_bytes_of_one_worker(two: Nodes, tmp_path: Path, of_base: dict[str, bytes]) -> None:
+    assert len(of_base) == 8 + 1
+    assert drafted(tmp_path / "one", "base", "fp16", crew(two, workers=1)) == of_base
+
+
+def test_a_killed_run_goes_on_after_its_last_whole_shard_and_its_workers_are_free(
+    lasting: Crew, tmp_path: Path, monkeypatch, of_base: dict[str, bytes]
+) -> None:
+    killed = make_root(tmp_path / "killed", "base")
+    code = KILLED.format(root=str(killed), address=lasting.settings.address)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    saved, save = [], shards.save_shard
+    monkeypatch.setattr(shards, "save_shard", lambda path, *rest: saved.append(path.stem) or save(path, *rest))
+    calibrate(of("base", unet="fp16"), killed, lasting)
+    assert saved == [f"{number:05d}" for number in range(3, 8)]
+    assert contents(killed / "artifacts/calibration/base") == of_base
+
+
+def test_files_are_the_same_bytes_of_two_workers(lasting: Crew, tmp_path: Path, of_base: dict[str, bytes]) -> None:
+    assert drafted(tmp_path / "two", "base", "fp16", lasting) == of_base
+
+
+@pytest.mark.parametrize(("model", "unet"), [("refiner", "fp16"), ("base", "int8-weights")])
+def test_files_are_the_same_bytes_locally_and_of_two_workers(
+    lasting: Crew, tmp_path: Path, model: str, unet: str
+) -> None:
+    here = drafted(tmp_path / "here", model, unet, LOCAL)
+    assert drafted(tmp_path / "there", model, unet, lasting) == here
