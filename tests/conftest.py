@@ -3,6 +3,8 @@ run of the whole pipeline; the longest first, so that none is left over at the e
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +14,20 @@ LONGEST = (
     "test_end_to_end.py", "test_consumers.py", "test_benchmark.py", "test_speed.py", "test_shipped.py",
     "test_schemes.py", "test_peers.py", "test_search.py", "test_page.py", "test_calibrate.py", "test_presets.py",
 )  # fmt: skip
+
+OBEYED = ("HF_", "GRADIO_", "POCKETXL_", "DVC_")  # variables that change what the code under test does
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment_as_it_was() -> Iterator[None]:
+    """Whatever runs next in this process, and its children, must not find what the tests of one file set."""
+
+    def obeyed() -> dict[str, str]:
+        return {name: value for name, value in os.environ.items() if name.startswith(OBEYED)}
+
+    before = obeyed()
+    yield
+    assert obeyed() == before
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -560,10 +560,11 @@ def test_kill_9_leaves_nothing_and_a_rerun_fetches_only_what_is_missing(hub, tmp
     command = [sys.executable, "-c", script, str(tmp_path)]
     repository, name = Path(__file__).parent.parent, UNET.replace(".safetensors", ".fp16.safetensors")
     hub.stalled.add(name)
-    child = subprocess.Popen(command, env=environment, cwd=repository, stderr=subprocess.DEVNULL)
-    assert hub.stalling.wait(300)
+    child = subprocess.Popen(command, env=environment, cwd=repository, stderr=subprocess.PIPE, text=True)
+    while not hub.stalling.wait(0.1):
+        assert child.poll() is None, child.communicate()[1]
     os.kill(child.pid, signal.SIGKILL)
-    child.wait()
+    child.communicate()
     target = tmp_path / "artifacts/checkpoints/tiny"
     assert list(target.parent.glob(".tiny.partial-*")) and not target.exists()
     hub.stalled.clear()

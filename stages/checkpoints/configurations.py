@@ -151,15 +151,20 @@ def _head_problems(settings: Settings) -> Iterator[str]:
     widths, heads = settings[LEVELS], settings["attention_head_dim"]
     heads = heads if isinstance(heads, list) else [heads] * len(widths)
     for width, count, block in zip(widths, heads, settings["down_block_types"], strict=True):
-        if block.startswith("CrossAttn") and width % count:
-            yield f"attention_head_dim must divide {LEVELS}, got {count} for {width}"
+        if block.startswith("CrossAttn"):
+            yield from _of_heads("attention_head_dim", count, LEVELS, width)
+
+
+def _of_heads(key: str, count: int, widths: str, width: int) -> Iterator[str]:
+    usual = _read()["heads"]
+    if width % count:
+        yield f"{key} must divide {widths}, got {count} for {width}"
+    elif width >= usual["from"] and count * usual["wide"] != width:
+        yield f"{key} must be {width / usual['wide']:g} for {widths} of {width}, as in all SDXL models, got {count}"
 
 
 def _clip_problems(settings: Settings) -> Iterator[str]:
-    if settings["hidden_size"] % settings["num_attention_heads"]:
-        yield "num_attention_heads must divide hidden_size, got {num_attention_heads} for {hidden_size}".format(
-            **settings
-        )
+    yield from _of_heads("num_attention_heads", settings["num_attention_heads"], "hidden_size", settings["hidden_size"])
     for key in ("pad_token_id", "bos_token_id", "eos_token_id"):
         if (settings.get(key) or 0) >= settings["vocab_size"]:
             yield f"{key} must be below vocab_size, {settings['vocab_size']}, got {settings[key]}"

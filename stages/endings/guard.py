@@ -67,7 +67,16 @@ def _end(error: BaseException) -> int:
 
 def _say(line: str) -> None:
     with suppress(BrokenPipeError):
-        print(line, file=sys.stderr, flush=True)
+        print(visible(line), file=sys.stderr, flush=True)
+
+
+def visible(text: str) -> str:
+    """One line, of letters that do nothing: what a file holds is said as it is, and is not obeyed by the terminal.
+
+    >>> visible("names are 'a\\x1b[2Jb' and 'é'")
+    "names are 'a\\\\x1b[2Jb' and 'é'"
+    """
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def _is_unread() -> bool:

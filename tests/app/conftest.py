@@ -92,7 +92,7 @@ class Visit:
         return await self.until(f"document.querySelector('#{field} .validation-error')?.innerText ?? ''")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
     """A project folder with one model in two precisions and a refiner."""
     folder = tmp_path_factory.mktemp("project")
@@ -104,7 +104,7 @@ def root(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def page(root):
     """Its address, its studio, and whom this process spoke to since."""
     if browser.CHROMIUM is None:
@@ -127,13 +127,13 @@ def page(root):
         yield SimpleNamespace(address=address, studio=studio, spoken=spoken)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def port(tmp_path_factory):
     with browser.running(tmp_path_factory.mktemp("chromium")) as port:
         yield port
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def visit(page, port):
     """`visit(story)` is what the story returns, told on the opened page; nothing may leave the loopback interface."""
 

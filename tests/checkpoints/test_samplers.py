@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,10 +35,33 @@ def test_a_class_takes_the_options_of_its_signature(name: str) -> None:
     assert known.known()["classes"][name]["takes"] == sorted(set(signature) - LEFT_OUT)
 
 
+def trained_for(folder: Path, name: str) -> Path:
+    """The tiny IR as if its UNet had been trained with that class."""
+    shutil.copytree(tiny_ir("base"), folder)
+    said = json.loads((folder / samplers.FILE).read_text())
+    (folder / samplers.FILE).write_text(json.dumps(said | {"_class_name": name}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("trained", "asked", "allowed"),
+    [
+        ("EDMEulerScheduler", "EulerDiscreteScheduler", "one of EDMDPMSolverMultistepScheduler, EDMEulerScheduler"),
+        ("EulerDiscreteScheduler", "EDMEulerScheduler", "none of EDMDPMSolverMultistepScheduler, EDMEulerScheduler"),
+    ],
+)
+def test_noise_levels_of_the_other_kind_are_refused(tmp_path: Path, trained: str, asked: str, allowed: str) -> None:
+    """Playground v2.5 drawn by Euler, or SDXL by EDM's, would be mush without a word."""
+    folder = trained_for(tmp_path / "ir", trained)
+    with pytest.raises(ValueError, match=f"says {trained}: sampler.scheduler must be {allowed}, got {asked}"):
+        samplers.load(folder, sampler(asked))
+    assert samplers.load(folder, sampler(trained))
+
+
 @pytest.mark.parametrize("name", CLASSES)
-def test_every_class_draws_with_its_defaults(name: str) -> None:
+def test_every_class_draws_with_its_defaults(name: str, tmp_path: Path) -> None:
     how = sampler(name, steps=4)
-    pipeline = pipelines.load(tiny_ir("base"), "text-to-image", how, CPU)
+    pipeline = pipelines.load(trained_for(tmp_path / "ir", name), "text-to-image", how, CPU)
     latents = drawing.generate(pipeline, "a red cat", how, 1, output="latent")
     assert np.isfinite(latents.numpy()).all()
 

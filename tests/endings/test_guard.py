@@ -110,6 +110,12 @@ def test_the_traceback_is_shown_to_whoever_asks_for_it(tmp_path: Path) -> None:
         assert said.splitlines()[-1].startswith("error: KeyError: 'x', at ")
 
 
+def test_a_line_stays_one_and_does_nothing_to_the_terminal(tmp_path: Path) -> None:
+    """Names and values of other people's files stand in messages."""
+    process = guarded("raise ValueError('has \\x1b[2J, \\x1c, \\u2028, \\ud800\\nerror: and \\u00e9')", tmp_path)
+    assert process.communicate()[1] == "error: has \\x1b[2J, \\x1c, \\u2028, \\ud800\\nerror: and \u00e9\n"
+
+
 def test_letters_that_a_locale_lacks_are_written_as_numbers(tmp_path: Path) -> None:
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     process = guarded("print('2\\u00d7')\nraise ValueError('caf\\u00e9')", tmp_path, **locale)

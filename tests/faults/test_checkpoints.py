@@ -18,7 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stages.checkpoints import configurations, samplers, whole
+from stages.checkpoints import architectures, configurations, samplers, whole
 from stages.download import download
 from stages.export import export
 from stages.files import manifest
@@ -208,6 +208,25 @@ def test_what_does_not_fit_together_is_named(copy: Path, file: str, changes: dic
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(ValueError, match=message):
         whole.check(copy)
+
+
+@pytest.mark.parametrize("name", ["sdxl", "sdxl-refiner", "ssd-1b", "vega"])
+@pytest.mark.parametrize(
+    ("part", "class_name", "key"),
+    [
+        ("text_encoder_2", "CLIPTextModelWithProjection", "num_attention_heads"),
+        ("unet", "UNet2DConditionModel", "attention_head_dim"),
+    ],
+)
+def test_a_count_of_heads_that_no_tensor_shows_is_held_to_that_of_the_family(
+    tmp_path: Path, name: str, part: str, class_name: str, key: str
+) -> None:
+    """Half as many divide every width as well, and draw something else."""
+    sound = architectures.configurations(name)[part]
+    configurations.check(tmp_path, class_name, sound)
+    half = [count // 2 for count in sound[key]] if isinstance(sound[key], list) else sound[key] // 2
+    with pytest.raises(ValueError, match=rf"{key} must be \d+ for .* of \d+, as in all SDXL models, got \d+"):
+        configurations.check(tmp_path, class_name, sound | {key: half})
 
 
 def test_what_real_configurations_carry_along_is_accepted(copy: Path) -> None:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 TEST = re.compile(r"(tests/[\w/]+\.py)::(test_\w+)")
 
 
-@pytest.mark.parametrize(("page", "rows"), [("SECURITY.md", 20), ("tests/faults/README.md", 24)])
+@pytest.mark.parametrize(("page", "rows"), [("SECURITY.md", 21), ("tests/faults/README.md", 24)])
 def test_every_line_has_its_test(page: str, rows: int) -> None:
     lines = [line for line in (ROOT / page).read_text().splitlines() if line.startswith("| ")][1:]
     assert len(lines) == rows

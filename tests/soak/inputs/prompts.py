@@ -54,9 +54,8 @@ def _other_prompts(example: tuple[str, str, bytes], rows: list[tuple[str, Any, s
     if suffix == ".jsonl":
         there = [json.loads(line)["text"] for line in text.replace("\r", "\n").split("\n") if line.strip()]
     elif suffix == ".csv":
-        there = [
-            row["text"] for row in csv.DictReader(io.StringIO(text, newline="")) if any(map(str.strip, row.values()))
-        ]
+        rows_there = csv.DictReader(io.StringIO(text, newline=""))
+        there = [row["text"] for row in rows_there if any(str(value or "").strip() for value in row.values())]
     else:
         lines = [line.strip() for line in text.replace("\r", "\n").split("\n")]
         there = [line for line in lines if line and not line.startswith("#")]
