@@ -103,8 +103,7 @@ def need(model: str, settings: Quantization) -> budget.Need:
     calibration = layout.calibration(model)
     recorded = manifest.read_whole(calibration, rerun=f"calibrate@{model}")["facts"]
     belonging.require_calibration(model)
-    batch = len(next(shards.load_samples(calibration, 1))["sample"])
-    asked = memory.Request(recorded["largest_px"], batch, statistics.floats())
+    asked = memory.Request(recorded["largest_px"], shards.rows(calibration), statistics.floats())
     return budget.quantize(found, asked, min(settings.samples, recorded["samples"]), settings)
 
 

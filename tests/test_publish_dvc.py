@@ -43,7 +43,8 @@ def repository(tmp_path_factory) -> Path:
     root = measured_ir(tmp_path_factory.mktemp("registry") / "root")
     git(root, "init", "-q", "-b", "main")
     assert run(root, sys.executable, "-m", "dvc", "init", "-q").returncode == 0
-    shutil.copyfile(ROOT / ".gitignore", root / ".gitignore")
+    for name in (".gitignore", "dvc.yaml", "dvc.lock"):  # the pipeline, nothing of which is in git or on the remote
+        shutil.copyfile(ROOT / name, root / name)
     settings = (ROOT / ".dvc/config").read_text().replace("enabled = True", "enabled = False")
     (root / ".dvc/config").write_text(settings)
     assert run(root, sys.executable, "-m", "dvc", "remote", "add", "-q", "-d", "store", "../store").returncode == 0
@@ -81,6 +82,7 @@ def test_one_commit_holds_what_was_published_and_none_of_the_users_changes(repos
     entry = yaml.safe_load((repository / "artifacts/published/dvc.yaml").read_text())["artifacts"]["mini-vega-int8"]
     assert entry["path"] == "mini-vega/int8" and entry["labels"] == ["openvino", "int8", "text-to-image"]
     assert published.splitlines()[0] == f"To hand it on: git push origin HEAD && git push origin {TAG.format(1)}"
+    assert published.splitlines()[1] == "In a clone of this project: dvc pull --recursive artifacts/published"
     assert published.splitlines()[-1].startswith(f"published mini-vega int8: {TAG.format(1)} at commit ")
     assert (repository / PLACE / UNET).samefile(repository / "artifacts/ir/mini-vega/int8" / UNET), "once on the disk"
 
@@ -88,7 +90,8 @@ def test_one_commit_holds_what_was_published_and_none_of_the_users_changes(repos
 def test_a_fresh_clone_pulls_it_and_anybody_gets_it_by_path_and_by_version(repository: Path, published: str) -> None:
     place = repository.parent
     git(place, "clone", "-q", str(repository), "clone")
-    pulled = run(place / "clone", sys.executable, "-m", "dvc", "pull")
+    command = published.splitlines()[1].rpartition(": ")[2].split()
+    pulled = run(place / "clone", *command)
     assert pulled.returncode == 0, pulled.stderr
     staged = manifest.verify(repository / "artifacts/staged/mini-vega/int8", rerun="")
     assert manifest.verify(place / "clone" / PLACE, rerun="") == staged

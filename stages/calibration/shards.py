@@ -44,7 +44,7 @@ def load_shard(path: Path) -> list[Inputs]:
     return list(samples.values())
 
 
-def _damaged(path: Path, error: Exception) -> ValueError:
+def _damaged(path: Path, error: Exception | str) -> ValueError:
     return ValueError(f"{path} holds no UNet inputs ({error}): run 'dvc repro -f -s calibrate@{path.parent.name}'")
 
 
@@ -62,6 +62,14 @@ def load_samples(folder: Path, count: int) -> Iterator[Inputs]:
         if wanted:
             samples = load_shard(path)
             yield from (samples[sample] for sample in wanted)
+
+
+def rows(folder: Path) -> int:
+    """Rows of the samples in a folder of shards: 2 where the model draws with guidance and so evaluates twice."""
+    found = next(load_samples(folder, 1)).get("sample")
+    if found is None or found.ndim != 4:
+        raise _damaged(sorted(folder.glob("*.safetensors"))[0], "no latents under the name 'sample'")
+    return len(found)
 
 
 def _spread(sizes: list[int], count: int) -> list[tuple[int, int]]:

@@ -55,6 +55,7 @@ class Way:
             return f"{chosen} is published as {known} already, and the remote {self._remote()} has all of it"
         tag = register(chosen, commit)
         notes = [f"To hand it on: git push origin HEAD && git push origin {tag}", *unshared()]
+        notes += [f"In a clone of this project: dvc pull --recursive {PUBLISHED}"]
         notes += [f"Elsewhere: dvc get CLONE {target}, or dvc artifacts get CLONE {full_name(chosen)}"]
         size = shown.total(staging.sizes(target))
         done = f"published {chosen}: {tag} at commit {commit[:7]}, {size} on the remote {self._remote()}"

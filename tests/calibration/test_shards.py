@@ -28,6 +28,16 @@ def test_fewer_samples_than_there_are_come_from_every_shard_and_every_step(tmp_p
     assert len(list(shards.load_samples(tmp_path, 99))) == 16
 
 
+def test_rows_are_those_of_the_latents_and_a_shard_without_any_is_named(tmp_path: Path) -> None:
+    path = shards.shard_path(tmp_path, 0)
+    shards.save_shard(path, [{"sample": np.zeros((2, 4, 8, 8), np.float32)}], {})
+    assert shards.rows(tmp_path) == 2
+    for spoiled in ({"saEple": np.zeros((2, 4, 8, 8), np.float32)}, {"sample": np.zeros((), np.float32)}):
+        shards.save_shard(path, [spoiled], {})
+        with pytest.raises(ValueError, match=r"00000\.safetensors holds no UNet inputs.*'sample'.*dvc repro -f -s"):
+            shards.rows(tmp_path)
+
+
 def test_a_shard_that_fails_to_write_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SafetensorError):
         shards.save_shard(shards.shard_path(tmp_path, 0), [{"a": np.array(["text"])}], {})
