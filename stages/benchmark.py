@@ -1,13 +1,13 @@
 """Stage `benchmark`: figures and pictures of one model, FP16 and quantized side by side, on this machine.
 
 Consumes both IR folders (for a refiner its base's FP16 one too), evaluation prompts, the CLIP model that scores
-pictures, the judge of prompts and the machine's description; produces in reports/benchmark/<model> pictures,
-record.json with every figure, the curve sqnr.csv, and metrics.json with the figures that a person compares. Precisions
-run in turns; fidelity is measured against the FP16 IR computed in float32, and INT8 is proven by the work that it
-does. How much is measured is planned to `benchmark.minutes`; what is finished is kept, so that a killed run goes on
-with it; with engine=ray a cluster draws what is not timed. Where memory is short, parts are loaded in turn, precisions
-run one after the other, and one that does not fit at all is left out with the reason. Compares no models: `compare`
-does.
+pictures, the judge of prompts, what FID is measured from and the machine's description; produces in
+reports/benchmark/<model> pictures, record.json with every figure, the curve sqnr.csv, and metrics.json with the figures
+that a person compares. Precisions run in turns; fidelity is measured against the FP16 IR computed in float32, and INT8
+is proven by the work that it does. How much is measured is planned to `benchmark.minutes`; what is finished is kept, so
+that a killed run goes on with it; with engine=ray a cluster draws what is not timed. Where memory is short, parts are
+loaded in turn, precisions run one after the other, and one that does not fit at all is left out with the reason.
+Compares no models: `compare` does.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from stages.files import belonging, layout, manifest, placing
 from stages.files.layout import FP16
 from stages.ir import anatomy
 from stages.machine import budget, description, memory, sizes, usage
-from stages.measurement import ahead, curve, doubts, gallery, metrics, provenance, retrieval, sitting
+from stages.measurement import ahead, curve, doubts, fid, gallery, metrics, provenance, retrieval, sitting
 from stages.measurement import subject as subjects
 from stages.measurement.kept import Kept
 from stages.settings import config
 
 CODE = ("generation", "ir", "measurement")  # rooms whose changes make what was kept worthless
-READS = ("model.{model}", "prompts", "judge", "benchmark", "device", "quantization.name")
+READS = ("model.{model}", "prompts", "judge", "fid", "benchmark", "device", "quantization.name")
 
 
 def benchmark(settings: Any, engine: Engine = LOCAL) -> dict[str, Any]:
@@ -41,6 +41,7 @@ def benchmark(settings: Any, engine: Engine = LOCAL) -> dict[str, Any]:
     scorer = manifest.verify(layout.SCORER, rerun="scorer")["facts"] or None
     judge = retrieval.load(Path(settings.judge.repo)) if settings.judge.kind != "none" else None
     digests = verified(settings)
+    yardstick = fid.yardstick(settings.fid, settings.device, engine)
     subject = subjects.subject(settings)
     with placing.unfinished(layout.unfinished_benchmark(key), kept_key(subject, digests, machine["id"])) as folder:
         subject = replace(subject, kept=Kept(folder))
@@ -50,6 +51,9 @@ def benchmark(settings: Any, engine: Engine = LOCAL) -> dict[str, Any]:
                 ahead.draw(subject, engine)
             found, runs, reference = sitting.measure(subject, scorer, judge, bar.update, engine)
             bar.update()
+        main = {name: [run for run in mine if run.job.task == subject.main_task] for name, mine in runs.items()}
+        meant = None if subject.random_weights else yardstick
+        found |= {"fid": fid.figures(meant, settings.fid, found["precisions"], main, subject.kept)}
         about = {"machine": machine["id"], "random_weights": subject.random_weights, "clip_model": scorer}
         about |= {"judge": {"title": settings.judge.title, "licence": settings.judge.licence} if judge else None}
         found = about | found | {"inputs": digests, "measured": provenance.measured()}
@@ -104,6 +108,7 @@ def closing_line(found: dict[str, Any]) -> str:
     elif found["reference"]:
         said += [f"noise prediction {row['sqnr_db']} dB, pictures {row['psnr_db']} dB"]
     said += ["the machine was busy, take the times with care"] if found["noise"]["flagged"] else []
+    said += [f"no FID: {found['fid']['why']}"] if (found["fid"] or {}).get("why") else []
     return f"{what}: {'; '.join([*said, *found['doubts']])}"
 
 

@@ -2,8 +2,8 @@
 
 Produces reports/machine.json, and touches it only where it differs, so that figures are measured again on another
 machine and kept on this one; and reports/true-size.json, where `make true-size` has left no figures of this machine:
-those in git then. Runs on every `dvc repro`, and consumes the prompt file and all settings to check them before
-anything takes time. Measures nothing.
+those in git then. Runs on every `dvc repro`, and consumes the prompt file, FID's files and all settings to check
+them before anything takes time. Measures nothing.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from pathlib import Path
 
 from stages.files import layout, manifest, placing, records
 from stages.machine import description
+from stages.measurement import fid
 from stages.prompts import sets
 from stages.settings import config
 
-READS = ("prompts",)
+READS = ("prompts", "fid")
 
 
 def describe(output: Path = layout.MACHINE) -> dict:
@@ -62,7 +63,9 @@ def beside(seen: Path = layout.BESIDE) -> None:
 def main(argv: list[str] | None = None) -> None:
     with config.main_guard():
         _, overrides = config.arguments("describe", argv)
-        sets.check_file(config.load(READS, None, overrides).prompts)
+        settings = config.load(READS, None, overrides)
+        sets.check_file(settings.prompts)
+        fid.require(settings.fid)
         found = describe()
         true_size(found["id"])
         beside()

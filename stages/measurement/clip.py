@@ -51,7 +51,7 @@ class Clip:
     def _batched(self, encode: Callable[[list[Any]], Any], items: list[Any]) -> np.ndarray:
         import torch
 
-        with _threads(self.threads), torch.inference_mode():
+        with torch_threads(self.threads), torch.inference_mode():
             return np.concatenate([encode(items[n : n + BATCH]).numpy() for n in range(0, len(items), BATCH)])
 
 
@@ -74,7 +74,7 @@ def load(folder: Path, threads: int | None = None) -> Clip:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def torch_threads(count: int | None) -> Iterator[None]:
     """So many for torch, whose number is the whole process's."""
     import torch
 

@@ -13,9 +13,9 @@ from stages.files.layout import FP16
 from stages.measurement import curve
 
 Row = dict[str, Any]  # of a record: the figures of one precision
-BOTH = ("size_mb", "step_ms", "image_s", "memory_gb", "sqnr_db", "psnr_db", "ssim", "clip_score")
+BOTH = ("size_mb", "step_ms", "image_s", "memory_gb", "sqnr_db", "psnr_db", "ssim", "clip_score", "fid")
 # Of the quantized model alone, or of it against FP16 or the reference:
-ALONE = ("speed_step", "sqnr_worst_quarter_db", "clip_drop_percent", "clip_similarity", "share_macs_int8")
+ALONE = ("speed_step", "sqnr_worst_quarter_db", "clip_drop_percent", "clip_similarity", "fid_rise", "share_macs_int8")
 
 
 def metrics(record: dict[str, Any]) -> dict[str, Any]:
@@ -39,10 +39,12 @@ def figures(row: Row) -> dict[str, float | None]:
         "psnr_db": row.get("psnr_db"),
         "ssim": row.get("ssim"),
         "clip_score": row.get("clip_score"),
+        "fid": rounded((row.get("fid") or {}).get("value"), 3),
         "speed_step": rounded((row.get("speedup_step") or {}).get("ratio"), 3),
         "sqnr_worst_quarter_db": curve.worst_quarter_db(row.get("sqnr_by_quarter")),
         "clip_drop_percent": row.get("clip_drop_percent"),
         "clip_similarity": row.get("clip_similarity"),
+        "fid_rise": rounded((row.get("fid_rise") or {}).get("value"), 3),
         "share_macs_int8": rounded((row.get("macs") or {}).get("share_int8"), 3),
     }
 

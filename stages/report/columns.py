@@ -132,6 +132,15 @@ def fidelity() -> Iterable[Column]:
         "fidelity", "CLIP similarity", "", "Cosine of picture and float32 picture as CLIP sees them; 1 is equal.",
         scored("clip_similarity"), lambda value: f"{value:.4f}",
     )  # fmt: skip
+    yield Column(
+        "fidelity", "FID", "", "Fréchet distance of all pictures' features from true pictures', with its 95 % interval "
+        "and the number of pictures: it falls as there are more, so that figures of other numbers are not beside it.",
+        recorded("fid", "value"), words.number, fid_beside, DOWN,
+    )  # fmt: skip
+    yield Column(
+        "fidelity", "FID rise", "", "FID above FP16's, of the same prompts and as many, with the 95 % interval of this "
+        "difference: prompts are resampled in pairs.", recorded("fid_rise", "value"), signed, rise_beside, DOWN,
+    )  # fmt: skip
 
 
 def work() -> Iterable[Column]:
@@ -208,6 +217,23 @@ def clip_beside(result: Result, precision: str) -> str:
         said.append(f"{found.low:.1f}–{found.high:.1f}")
     said += [f"floor {floor:.1f}".replace("-", "−")] if floor is not None else []
     return "\n".join(said)
+
+
+def fid_beside(result: Result, precision: str) -> str:
+    """`22.9–24.1`, and in a line of its own `5,000 pictures`"""
+    count = result.figure(precision, "fid", "count")
+    interval = "–".join(words.number(result.figure(precision, "fid", end) or 0.0) for end in ("low", "high"))
+    return f"{interval}\n{count:,.0f} pictures"
+
+
+def rise_beside(result: Result, precision: str) -> str:
+    """`−0.05 to +0.21`"""
+    return " to ".join(signed(result.figure(precision, "fid_rise", end) or 0.0) for end in ("low", "high"))
+
+
+def signed(value: float) -> str:
+    """`+0.12`, and a true minus"""
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def per_prompt(result: Result, precision: str, name: str) -> list[float]:

@@ -109,6 +109,7 @@ def page(
             machine=machine,
             machine_facts=machine_facts(machine),
             clip_models=clip_models(found),
+            fids=fids(found),
             settings=[setting_row(result) for result in found if not result.missing],
             records=[(result.title, record(result)) for result in found if not result.missing],
             miniature=any(result.family == "mini" for result in found),
@@ -225,6 +226,19 @@ def clip_models(found: list[Result]) -> list[str]:
     """`mini-CLIP (CC-BY-SA-4.0)`: what scored the pictures, all of them where results are of different ones."""
     models = [result.record.get("clip_model") for result in found]
     return list(dict.fromkeys(f"{model['title']} ({model['licence']})" for model in models if model))
+
+
+def fids(found: list[Result]) -> list[str]:
+    """`96 features of mini-CLIP, from 414 pictures of held-out pictures (CC-BY-SA-4.0)`: what FID was measured from."""
+    said = []
+    for result in found:
+        about = result.record.get("fid")
+        if not about or about.get("why"):
+            continue
+        by = (result.record.get("clip_model") or {}).get("title") if about["features"] == "scorer" else "Inception v3"
+        count = f", {about['reference_pictures']:,} pictures" if about["reference_pictures"] else ""
+        said.append(f"{about['width']:,} features of {by or 'CLIP'}, from {about['title']}{count} ({about['licence']})")
+    return list(dict.fromkeys(said))
 
 
 def setting_row(result: Result) -> list[str]:

@@ -88,6 +88,9 @@ def warnings(found: list[Result], machine: dict) -> list[str]:
     said += [note for result in found for note in short_of_memory(result)]
     said += [f"{result.title}: left out for time: {what}" for result in found for what in left_out(result)]
     said += [f"{result.title}: {note}" for result in found for note in elsewhere(result)]
+    said += [
+        f"{result.title}: no FID: {why}" for result in found if (why := (result.record.get("fid") or {}).get("why"))
+    ]
     ids = {result.record["machine"] for result in found if result.record.get("machine")}
     if len(ids | {machine.get("id", "")} - {""}) > 1:
         said.append("These figures come from more than one machine: compare ratios, not times, between models")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import PurePath
 from typing import Any
 
 from stages.files import layout, names
@@ -33,6 +34,8 @@ def check(params: dict[str, Any], running: str | None = None) -> None:
             raise ValueError(f"calibration.sizes[{number}] must be [width, height], got {size}")
     for name in _SECTIONS:
         section(name, params[name])
+    if params["fid"]["features"] == "scorer" and params["clip"]["kind"] == "none":
+        raise ValueError("fid.features must be none or inception where clip.kind is none, got 'scorer'")
     if not params["device"]["name"]:
         raise ValueError("device.name must be an OpenVINO device such as CPU, GPU or NPU, got ''")
 
@@ -219,10 +222,27 @@ def _check_judge(judge: dict[str, Any]) -> None:
         raise ValueError(f"judge.repo must be a folder where judge.kind is {judge['kind']}, got null")
 
 
+def _check_fid(fid: dict[str, Any]) -> None:
+    wanted = {"none": (), "scorer": ("reference",), "inception": ("reference", "weights")}[fid["features"]]
+    for name in ("reference", "weights"):
+        if name in wanted and not fid[name]:
+            raise ValueError(f"fid.{name} must be given where fid.features is {fid['features']}, got {fid[name]!r}")
+        if name not in wanted and fid[name] is not None:
+            raise ValueError(f"fid.{name} has no effect where fid.features is {fid['features']}: it must be null")
+    watched = PurePath(fid["watch"])
+    for name in wanted:
+        if fid[name] != "fetch" and not PurePath(fid[name]).is_relative_to(watched):
+            raise ValueError(
+                f"fid.{name} must be fid.watch or lie in it, for DVC to see it change, got {fid[name]!r} and "
+                f"{fid['watch']!r}"
+            )
+
+
 _SECTIONS = {
     "prompts": _check_prompts,
     "clip": _check_clip,
     "judge": _check_judge,
+    "fid": _check_fid,
     "quantization": _check_quantization,
     "speed": _check_speed,
     "tiny_vae": _check_tiny_vae,

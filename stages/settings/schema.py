@@ -205,6 +205,19 @@ class Judge(Part):
 
 
 @dataclass(repr=False)
+class Fid(Part):
+    """What a Fréchet distance is measured in and compared with; null where `features` has no use for it."""
+
+    title: str
+    features: Literal["none", "scorer", "inception"]
+    weights: str | None  # of Inception: a file, or fetch
+    reference: str | None  # a statistics file, or a folder of pictures
+    licence: str | None  # of the reference
+    least: Count | None  # pictures; null: as many as the features need
+    watch: str  # what DVC looks at: reference and weights themselves, or a folder that holds them
+
+
+@dataclass(repr=False)
 class TinyVae(Part):
     """A decoder of the family's latents that is small enough to take the VAE's place."""
 
@@ -328,6 +341,7 @@ class Settings(Part):
     prompts: Prompts
     clip: Clip
     judge: Judge
+    fid: Fid
     calibration: Calibration
     quantization: Quantization
     benchmark: Benchmark
@@ -342,6 +356,7 @@ SECTIONS: dict[str, type] = {
     "prompts": Prompts,
     "clip": Clip,
     "judge": Judge,
+    "fid": Fid,
     "calibration": Calibration,
     "quantization": Quantization,
     "benchmark": Benchmark,

@@ -10,7 +10,8 @@ from tests.fake_reports import record
 KEYS = {
     "scheme", "size_mb", "size_mb_fp16", "step_ms", "step_ms_fp16", "image_s", "image_s_fp16", "memory_gb",
     "memory_gb_fp16", "sqnr_db", "sqnr_db_fp16", "psnr_db", "psnr_db_fp16", "ssim", "ssim_fp16", "clip_score",
-    "clip_score_fp16", "speed_step", "sqnr_worst_quarter_db", "clip_drop_percent", "clip_similarity",
+    "clip_score_fp16", "fid", "fid_fp16", "speed_step", "sqnr_worst_quarter_db", "clip_drop_percent",
+    "clip_similarity", "fid_rise",
     "share_macs_int8",
 }  # fmt: skip
 

@@ -425,3 +425,29 @@ def test_plots_say_how_large_they_are(tmp_path):
     fake_reports(tmp_path)
     for svg, _ in page.draw_plots(read(tmp_path)).values():
         assert re.match(r'<svg [^>]*width="(560|1080)" height="\d{2,}"', svg)
+
+
+def test_fid_stands_with_interval_number_and_rise_where_there_is_one(tmp_path):
+    folder = fake_reports(tmp_path, ("mini-vega",))
+    assert not [name for name in cells(read(folder), "mini-Vega", "int8") if "FID" in name]
+    told = {"value": 1.5351, "low": 0.6273, "high": 2.4428, "count": 1000}
+    rise = {"value": 0.0417, "low": -0.1436, "high": 0.227, "count": 1000}
+    about = {"title": "held-out pictures", "features": "scorer", "width": 96, "reference_pictures": 414}
+    change(folder, "mini-vega", about | {"licence": "CC-BY-SA-4.0", "why": None}, "fid")
+    change(folder, "mini-vega", told, "precisions", "fp16", "fid")
+    change(folder, "mini-vega", told, "precisions", "int8", "fid")
+    change(folder, "mini-vega", rise, "precisions", "int8", "fid_rise")
+    found = read(folder)
+    after = cells(found, "mini-Vega", "int8")
+    assert (after["fidelity FID"].text, after["fidelity FID"].small) == ("1.54", "0.63–2.44\n1,000 pictures")
+    assert (after["fidelity FID rise"].text, after["fidelity FID rise"].small) == ("+0.04", "−0.14 to +0.23")
+    assert cells(found, "mini-Vega", "fp16")["fidelity FID rise"].text == "–"
+    assert page.fids(found) == ["96 features of mini-CLIP, from held-out pictures, 414 pictures (CC-BY-SA-4.0)"]
+
+
+def test_an_fid_of_too_few_pictures_is_a_remark_and_no_column(tmp_path):
+    folder = fake_reports(tmp_path, ("mini-vega",))
+    change(folder, "mini-vega", {"why": "8 pictures of each precision, at least 97 are needed"}, "fid")
+    found = read(folder)
+    assert "mini-Vega: no FID: 8 pictures of each precision, at least 97 are needed" in summary.warnings(found, {})
+    assert page.fids(found) == []

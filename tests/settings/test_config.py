@@ -213,12 +213,26 @@ def test_overrides_change_this_run_only(params: Path) -> None:
         ("engine.name=ray", r"engine\.address must be auto, or a head's host:port such as .* got None"),
         ("gates.min_sqnr=30", r"gates\.min_sqnr is not a setting \(did you mean min_sqnr_db\?\)"),
         ("gates.min_ssim=.nan", r"gates\.min_ssim must be at least 0 and at most 1, got nan"),
+        ("fid.features=vgg", r"fid\.features must be one of none, scorer, inception; got 'vgg'"),
+        ("fid.features=scorer", r"fid\.reference must be given where fid\.features is scorer, got None"),
+        ("fid.reference=val.npz", r"fid\.reference has no effect where fid\.features is none: it must be null"),
         ("gates.min_clip_similarity=99", r"gates\.min_clip_similarity must be at least 0 and at most 1, got 99"),
         ("gates.max_clip_drop_percent=1%", r"gates\.max_clip_drop_percent must be a number, got '1%'"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_is_allowed(params: Path, override: str, message: str) -> None:
-    reads = ("model.{model}", "prompts", "clip", "judge", "quantization", "benchmark", "device", "gates", "engine")
+    reads = (
+        "model.{model}",
+        "prompts",
+        "clip",
+        "judge",
+        "fid",
+        "quantization",
+        "benchmark",
+        "device",
+        "gates",
+        "engine",
+    )
     with pytest.raises(ValueError, match=message):
         config.load(reads, "mini-vega", [override], params)
 
