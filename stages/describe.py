@@ -48,11 +48,12 @@ def _machine_of(path: Path) -> str | None:
 
 
 def beside(seen: Path = layout.BESIDE) -> None:
-    """Leave at `seen` digests of the figures of schemes and peers, one's own and those in git: commands make them, no
-    stage, and the page shows them."""
+    """Leave at `seen` digests of the figures of schemes and peers, one's own and those in git, and of speeds those in
+    git: no stage makes them, and the page shows them."""
     there: list[Path] = []
     for command in ("schemes", "peers"):
         there += layout.REPORTS.glob(f"{command}/*/figures.json")
+    for command in ("schemes", "peers", "speed"):
         there += layout.REPORTS.glob(f"reference/{command}-*.json")
     found = {path.as_posix(): manifest.sha256(path) for path in sorted(there)}
     text = json.dumps(found, indent=1) + "\n"

@@ -15,15 +15,15 @@ from stages.files import layout
 from stages.machine import budget, description, fitting, memory, sizes, usage
 from stages.machine.budget import Need
 from stages.machine.memory import FP16, INT8, INT8_WEIGHTS
-from stages.measurement import prices
+from stages.measurement import prices, spared
 from stages.quantization import statistics
 from stages.report import words
-from stages.settings import composing, config
+from stages.settings import composing, config, speeds
 
-READS = ("model", "calibration", "quantization", "benchmark", "device")
+READS = ("model", "calibration", "quantization", "benchmark", "speed", "device")
 DEFAULT = ("family=hub",)
 STAGES = ("download", "export", "calibrate", "quantize", "benchmark")
-HEADS = ("model", "disk", "memory", *STAGES, "all")
+SPEED = "speed"  # a stage that draws nothing at `exact`: told where another one is asked for
 PACES = ("quick", "thorough")  # of calibration and benchmark; the settings asked for stand before them
 
 
@@ -42,12 +42,15 @@ def needs(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, N
     of_base, own = (count * each for each in drafts.evaluations(settings.calibration, model))
     stored = tuple(one for one in (FP16, INT8) if memory.in_turn_gb(found, asked, one) <= fitting.free_gb()) or (INT8,)
     much, seconds, _ = prices.planned(model, settings.benchmark, found, base, asked, stored)
+    ways = speeds.apart(model.sampler, speeds.selected(settings.speed)) if base is None else []
+    compared = spared.foretold(model.sampler, ways, found, asked, settings.benchmark)
     return {
         "download": budget.download(found, model.source.kind),
         "export": budget.export(found),
         "calibrate": budget.calibrate(found, collected, unet, own, recorded, base and (base, of_base)),
         "quantize": budget.quantize(found, ranged, min(settings.quantization.samples, recorded), settings.quantization),
         "benchmark": budget.benchmark(found, asked, stored, seconds.of(much)),
+        **({SPEED: budget.benchmark(found, asked, stored, compared)} if speeds.changes(settings.speed) else {}),
     }
 
 
@@ -122,7 +125,8 @@ def main(argv: list[str] | None = None) -> None:
         has = f"{description.memory_gb():.1f} GB of memory ({description.available_memory_gb():.1f} free)"
         print(f"{description.cores()} cores, {has}, floats in {memory.floats(settings.device)}\n")
         paces = {pace: composing.composed(READS, [*DEFAULT, *given, *at(pace)]) for pace in PACES}
-        heads = [*HEADS, *(f"all, {pace}" for pace in paces)]
+        stages = [*STAGES, *([SPEED] if speeds.changes(settings.speed) else [])]
+        heads = ["model", "disk", "memory", *stages, "all", *(f"all, {pace}" for pace in paces)]
         print(words.table([heads, *(line(key, settings, known, paces) for key in known)]))
         said = {key: "; ".join(notes(key, settings, known)) for key in known}
         said |= {key: "sizes are known after the download" for key in settings.models if key not in known}

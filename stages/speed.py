@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from stages.generation import drawing, speeding
 from stages.generation.residency import Room
 from stages.ir import anatomy, tiny_vae
 from stages.machine import budget, description, memory, sizes, usage
-from stages.measurement import clip, latency, paces
+from stages.measurement import clip, latency, paces, spared
 from stages.measurement import subject as subjects
 from stages.measurement.kept import Kept, file_name
 from stages.prompts import sets
@@ -163,14 +162,13 @@ def _check(settings: Any, ways: list[Way]) -> None:
         raise ValueError("speed.decoder is tiny, and tiny_vae.kind is none: choose another file of conf/tiny_vae")
 
 
-def need(settings: Any) -> budget.Need:
-    """Memory of both IRs together; time is planned to benchmark.minutes."""
-    folders = subjects.whole_folders(settings)
+def need(settings: Any, ways: list[Way]) -> budget.Need:
+    """Memory of both IRs together; prompts after the first are drawn as far as benchmark.minutes allow."""
+    folders, own = subjects.whole_folders(settings), settings.model.sampler
     found, stored = sizes.of_ir(folders[0]), tuple(map(anatomy.stored, folders))
-    asked = memory.request(settings.model.sampler, settings.device)
-    minutes = settings.benchmark.minutes
-    whole = budget.benchmark(found, asked, stored, 60 * (minutes or 0))
-    return whole if minutes else replace(whole, seconds=None)
+    asked = memory.request(own, settings.device)
+    seconds = spared.foretold(own, ways, found, asked, settings.benchmark, stored[-1])
+    return budget.benchmark(found, asked, stored, seconds)
 
 
 def arguments(argv: list[str] | None) -> tuple[str, list[str], list[str]]:
@@ -195,7 +193,7 @@ def main(argv: list[str] | None = None) -> None:
             print(f"speed {key}: {nothing(settings)}")
             return
         _check(settings, ways)
-        with usage.recorded("speed", key, need(settings), layout.speed(key), ways=[way.name for way in ways]):
+        with usage.recorded("speed", key, need(settings, ways), layout.speed(key), ways=[way.name for way in ways]):
             found = speed(settings, ways)
         print(speed_table.terminal(found))
         busy = " The machine was busy: take the times with care." if found["noise"]["flagged"] else ""

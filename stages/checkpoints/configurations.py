@@ -27,6 +27,7 @@ BY_LEVEL = {  # lists with one entry for each of the levels that another key cou
         "num_encoder_blocks", "num_decoder_blocks", "encoder_block_out_channels", LEVELS,
     )),
 }  # fmt: skip
+ALIKE = ", as in all SDXL models"
 NOISE_LEVELS = "EDM"  # schedulers of this name have sigmas of their own, and no betas
 Settings = dict[str, Any]
 Spec = dict[str, Any]
@@ -129,7 +130,7 @@ def _shown(value: Any) -> str:
 def _problems(class_name: str, settings: Settings) -> Iterator[str]:
     """What is wrong between the keys of one configuration."""
     if class_name.startswith("CLIP"):
-        yield from _clip_problems(settings)
+        yield from _clip_problems(class_name, settings)
         return
     counted, listed = BY_LEVEL[class_name]
     levels = settings.get(counted)
@@ -139,6 +140,8 @@ def _problems(class_name: str, settings: Settings) -> Iterator[str]:
     if groups := settings.get("norm_num_groups"):
         if wrong := [width for width in levels if width % groups]:
             yield f"norm_num_groups must divide {counted}, got {groups} for {wrong[0]}"
+        if max(levels) >= (usual := _read()["groups"])["from"] and groups != usual["are"]:
+            yield f"norm_num_groups must be {usual['are']} for {counted} of {max(levels)}{ALIKE}, got {groups}"
     if class_name == "UNet2DConditionModel":
         yield from _head_problems(settings)
     for key in ("latents_mean", "latents_std"):
@@ -160,11 +163,14 @@ def _of_heads(key: str, count: int, widths: str, width: int) -> Iterator[str]:
     if width % count:
         yield f"{key} must divide {widths}, got {count} for {width}"
     elif width >= usual["from"] and count * usual["wide"] != width:
-        yield f"{key} must be {width / usual['wide']:g} for {widths} of {width}, as in all SDXL models, got {count}"
+        yield f"{key} must be {width / usual['wide']:g} for {widths} of {width}{ALIKE}, got {count}"
 
 
-def _clip_problems(settings: Settings) -> Iterator[str]:
+def _clip_problems(class_name: str, settings: Settings) -> Iterator[str]:
     yield from _of_heads("num_attention_heads", settings["num_attention_heads"], "hidden_size", settings["hidden_size"])
+    usual, said = _read()["hidden_act"], settings["hidden_act"]
+    if settings["hidden_size"] >= usual["from"] and said != usual[class_name]:
+        yield f"hidden_act must be {usual[class_name]} for hidden_size of {settings['hidden_size']}{ALIKE}, got {said}"
     for key in ("pad_token_id", "bos_token_id", "eos_token_id"):
         if (settings.get(key) or 0) >= settings["vocab_size"]:
             yield f"{key} must be below vocab_size, {settings['vocab_size']}, got {settings[key]}"

@@ -1,7 +1,7 @@
-"""What commands beside the pipeline measured, for the page: a model's schemes, and its pictures by other programs.
+"""What was measured beside the benchmark, for the page: a model's schemes, its pictures by other programs, its speeds.
 
-Consumes figures.json of reports/schemes and reports/peers, and those of a named machine that git holds, where there are
-none of one's own; produces sentences, plots and cells. Measures nothing.
+Consumes figures.json of reports/schemes, reports/peers and reports/speed, and those of a named machine that git holds,
+where there are none of one's own; produces sentences, plots and cells. Measures nothing.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from stages.files import belonging, layout, records, shape
-from stages.report import frontier, scatter, schemes_plot
+from stages.report import frontier, scatter, schemes_plot, speed_table
 from stages.report.results import Result
 
-COMMANDS = ("schemes", "peers")
+COMMANDS = ("schemes", "peers", "speed")
 TRUE_SIZE = "synthetic-"  # models that show time and size, whatever is on the page
 
 
@@ -38,10 +38,22 @@ def peers(found: list[Result]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def speeds(found: list[Result]) -> list[dict[str, Any]]:
+    """The closing sentence and the rows of each model's table; `fastest` is the row that the sentence is about."""
+    told = []
+    for key, (figures, own) in figures_of("speed", found).items():
+        best = speed_table.chosen(figures)
+        rows = [{"cells": speed_table.cells(row), "fastest": row is best} for row in figures["rows"]]
+        about = {"title": figures["title"], "key": key, "own": own, "size_px": figures["size_px"][0]}
+        told.append(about | {"told": speed_table.told(figures), "heads": speed_table.HEADS, "rows": rows})
+    return told
+
+
 def figures_of(command: str, found: list[Result]) -> dict[str, tuple[dict[str, Any], bool]]:
     """Figures by model, those shown first, and whether they are this working tree's own."""
     shown = [result.key for result in found]
     own = {key: path for key, path in own_figures(command).items() if not _is_stale(command, key, path)}
+    own = {key: path for key, path in own.items() if _figures(command, key, path)["rows"]}  # at `exact` there are none
     kept = {named(command, path): path for path in sorted(layout.REPORTS.glob(f"reference/{command}-*.json"))}
     keys = [key for key in dict.fromkeys([*own, *kept]) if key in shown or key.startswith(TRUE_SIZE)]
     keys.sort(key=lambda key: shown.index(key) if key in shown else -1)  # what is known at true size first

@@ -94,6 +94,7 @@ def page(
             json=comparison.as_json(found),
             schemes=beside.schemes(found),
             peers=beside.peers(found),
+            speeds=beside.speeds(found),
             gates=verdicts.by_scheme(judged),
             gates_tally=", ".join(count for _, count in verdicts.tally(judged)),
             gates_reasons=verdicts.reasons(judged),

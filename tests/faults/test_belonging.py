@@ -116,6 +116,6 @@ def test_schemes_of_another_fp16_are_left_out_and_said(root: Path, capsys: pytes
     path = layout.schemes(MODEL) / "figures.json"
     here = manifest.digest(layout.ir(MODEL, "fp16"))
     for digest, shown in ((here, 1), ("0" * 64, 0)):
-        put(path, json.dumps({"rows": [], "inputs": {"fp16": digest}}).encode())
+        put(path, json.dumps({"rows": [{}], "inputs": {"fp16": digest}}).encode())
         assert len(beside.figures_of("schemes", [SimpleNamespace(key=MODEL)])) == shown
     assert f"left out: {path} was measured of another" in capsys.readouterr().err

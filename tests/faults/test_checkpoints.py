@@ -229,6 +229,29 @@ def test_a_count_of_heads_that_no_tensor_shows_is_held_to_that_of_the_family(
         configurations.check(tmp_path, class_name, sound | {key: half})
 
 
+@pytest.mark.parametrize("name", ["sdxl", "sdxl-refiner", "ssd-1b", "vega"])
+@pytest.mark.parametrize(
+    ("part", "class_name", "changes"),
+    [
+        ("unet", "UNet2DConditionModel", {"norm_num_groups": 16}),
+        ("unet", "UNet2DConditionModel", {"norm_eps": 5e-06}),
+        ("unet", "UNet2DConditionModel", {"act_fn": "gelu"}),
+        ("vae", "AutoencoderKL", {"norm_num_groups": 64}),
+        ("vae", "AutoencoderKL", {"act_fn": "relu"}),
+        ("text_encoder_2", "CLIPTextModelWithProjection", {"hidden_act": "quick_gelu"}),
+        ("text_encoder_2", "CLIPTextModelWithProjection", {"layer_norm_eps": 1e-06}),
+    ],
+)
+def test_what_no_tensor_shows_is_held_to_the_family(
+    tmp_path: Path, name: str, part: str, class_name: str, changes: dict
+) -> None:
+    sound = architectures.configurations(name)[part]
+    configurations.check(tmp_path, class_name, sound)
+    ((key, value),) = changes.items()
+    with pytest.raises(ValueError, match=rf"{key} must be .*got \"?{value}"):
+        configurations.check(tmp_path, class_name, sound | changes)
+
+
 def test_what_real_configurations_carry_along_is_accepted(copy: Path) -> None:
     """Old and new keys that classes do not take, schedulers of other classes, the end token of before 2023."""
     more = {"_name_or_path": "/home/me/sdxl", "torch_dtype": "float16", "transformers_version": "4.32.0.dev0"}

@@ -215,6 +215,19 @@ def test_the_plan_shows_three_paces_each_slower_than_the_one_before(
     assert heads.split()[-5:] == ["all", "all,", "quick", "all,", "thorough"]
 
 
+def test_the_plan_tells_what_comparing_a_speed_takes_where_one_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(usage, "REPORTS", tmp_path)
+    for asked, column in (([], "all"), (["speed=fast"], "speed")):
+        plan.main(["model=[vega]", *asked])
+        assert capsys.readouterr().out.splitlines()[2].split()[8] == column
+    settings = composing.composed(plan.READS, ["family=hub", "model=[sdxl,sdxl-refiner,vegart]", "speed=fast"])
+    found = {key: plan.needs(key, settings, plan.usable(settings))["speed"].seconds for key in settings.models}
+    assert found["sdxl"] > found["vegart"] > 60
+    assert found["sdxl-refiner"] < 60, "a refiner draws no picture by itself"
+
+
 def test_a_misspelt_setting_of_the_plan_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         plan.main(["device=gpux"])

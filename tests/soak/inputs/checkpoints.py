@@ -107,7 +107,8 @@ def _filled(config: dict) -> dict:
 
     kind = getattr(diffusers, str(config.get("_class_name")), None)
     known = inspect.signature(kind.__init__).parameters.values() if kind else ()
-    said = {one.name: one.default for one in known if one.default is not inspect.Parameter.empty} | config
+    said = {one.name: one.default for one in known if one.default is not inspect.Parameter.empty}
+    said |= {name: value for name, value in config.items() if name in said or not said}  # others have no effect
     return {name: list(value) if isinstance(value, tuple) else value for name, value in said.items()}
 
 
