@@ -27,13 +27,14 @@ def guarded(body: str, folder: Path, **environment: str) -> subprocess.Popen:
     pipe = subprocess.PIPE
     return subprocess.Popen(
         command, cwd=folder, env=given, stdout=pipe, stderr=pipe, text=True, start_new_session=True,
-        preexec_fn=hear_ctrl_c,
+        preexec_fn=hear_whoever_asks,
     )  # fmt: skip
 
 
-def hear_ctrl_c() -> None:
-    """Also where whoever runs the tests does not, as in the background of a script."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def hear_whoever_asks() -> None:
+    """Also where whoever runs the tests does not, as in the background of a script or under nohup."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 WAITING = """

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.endings.test_guard import hear_ctrl_c
+from tests.endings.test_guard import hear_whoever_asks
 from tests.faults.projects import ROOT, left
 
 STAGE = """
@@ -56,7 +56,7 @@ def begun(folder: Path, *command: str) -> tuple[subprocess.Popen[str], list[int]
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     started = subprocess.Popen(
         [sys.executable, *command], cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True,
-        start_new_session=True, preexec_fn=hear_ctrl_c,
+        start_new_session=True, preexec_fn=hear_whoever_asks,
     )  # fmt: skip
     limit = time.monotonic() + 60
     while not (folder / "pids").is_file() or not (folder / "pids").read_text():
