@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+import stages  # noqa: F401  # before any test imports OpenVINO, which would report what it converts to its makers
+
 TOGETHER = {"tests/test_end_to_end.py": "whole run", "tests/test_consumers.py": "whole run"}
 LONGEST = (
     "test_end_to_end.py", "test_consumers.py", "test_benchmark.py", "test_speed.py", "test_shipped.py",

@@ -71,15 +71,21 @@ def fit(groups: Sequence[Sequence[Image.Image]], room: int) -> list[list[Embedde
     behind, fitted = sum(map(size, least)), []
     for group, small in zip(groups, least, strict=True):
         behind -= size(small)
-        best = next((made for form in FORMS[1:] if size(made := tried(group, form)) + behind <= room), small)
+        best = next((made for form in FORMS[1:] if (made := tried(group, form, room - behind))), small)
         best = best if size(best) <= room else []
         room -= size(best)
         fitted.append(best)
     return fitted
 
 
-def tried(group: Sequence[Image.Image], form: Form) -> list[Embedded]:
-    return [embed(picture, form) for picture in group]
+def tried(group: Sequence[Image.Image], form: Form, room: int) -> list[Embedded]:
+    """Nothing where it is more than `room`, which mostly the first of the pictures shows."""
+    made: list[Embedded] = []
+    for picture in group:
+        made.append(embed(picture, form))
+        if size(made) > room:
+            return []
+    return made
 
 
 def size(group: Sequence[Embedded]) -> int:

@@ -38,9 +38,13 @@ class Nodes:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.cluster)
+    """First those that start no cluster of two, as one on this machine is found; then those that share a crew, which
+    any other ends."""
+    ours = [item for item in items if Path(__file__).parent in item.path.parents]
+    for item in ours:
+        item.add_marker(pytest.mark.cluster)
+    turns = {item: 2 - ("lasting" in item.fixturenames) for item in ours if "two" in item.fixturenames}
+    items.sort(key=lambda item: turns.get(item, 0))
 
 
 @contextmanager

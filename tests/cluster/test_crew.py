@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from stages.engines import hand, shift
+from stages.engines.crew import Crew
 from stages.engines.engine import LOCAL
 from stages.files import manifest
 from tests.cluster.conftest import ONE_THREAD, Nodes, crew, nodes
@@ -22,9 +23,9 @@ def done(engine, work, count: int = 12) -> list:
     return list(engine.map(work, range(count), "saying", "item"))
 
 
-def test_results_come_in_the_order_of_the_items_from_several_processes(two: Nodes, tmp_path: Path) -> None:
+def test_results_come_in_the_order_of_the_items_from_several_processes(lasting: Crew, tmp_path: Path) -> None:
     work = saying(tmp_path / "ir", ONE_THREAD, seconds=0.1)
-    alone, together = done(LOCAL, work), done(crew(two), work)
+    alone, together = done(LOCAL, work), done(lasting, work)
     assert [found[:2] for found in together] == [found[:2] for found in alone]
     assert len({found[2] for found in together}) == 2 and os.getpid() not in {found[2] for found in together}
 
@@ -49,7 +50,7 @@ def test_workers_stay_for_the_next_work_while_they_are_enough_for_it_and_until_t
     assert not third & processes()
 
 
-def test_no_more_is_done_ahead_than_is_asked_for(two: Nodes, tmp_path: Path, monkeypatch) -> None:
+def test_no_more_is_done_ahead_than_is_asked_for(lasting: Crew, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(shift, "AHEAD", 3)
     asked: list[int] = []
 
@@ -58,15 +59,15 @@ def test_no_more_is_done_ahead_than_is_asked_for(two: Nodes, tmp_path: Path, mon
             asked.append(number)
             return super().__getitem__(number)
 
-    results = crew(two).map(saying(tmp_path / "ir", ONE_THREAD), Items(range(50)), "saying", "item")
+    results = lasting.map(saying(tmp_path / "ir", ONE_THREAD), Items(range(50)), "saying", "item")
     assert next(results)[0] == 0 and max(asked) < 3 * 2 + 1
     results.close()
 
 
-def test_workers_killed_at_random_moments_leave_no_trace_in_the_results(two: Nodes, tmp_path: Path, capfd) -> None:
+def test_workers_killed_at_random_moments_leave_no_trace_in_the_results(lasting: Crew, tmp_path: Path, capfd) -> None:
     count, chance, kills = 60, random.Random(20), 0
     work, found = saying(tmp_path / "ir", ONE_THREAD, seconds=0.05), []
-    for result in crew(two).map(work, range(count), "saying", "item"):
+    for result in lasting.map(work, range(count), "saying", "item"):
         found.append(result)
         if kills < 10 and len(found) % 5 == 0:
             time.sleep(chance.uniform(0, 0.1))
@@ -89,14 +90,14 @@ def test_a_lost_nodes_items_are_done_by_what_is_left(tmp_path: Path) -> None:
         assert len({one[2] for one in found[-5:]}) == 1
 
 
-def test_an_item_that_ends_every_worker_ends_the_run_with_its_number(two: Nodes, tmp_path: Path) -> None:
+def test_an_item_that_ends_every_worker_ends_the_run_with_its_number(lasting: Crew, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"saying: 5 workers ended at item 4 of 12, the last one with: .*memory_gb"):
-        done(crew(two), saying(tmp_path / "ir", ONE_THREAD, fatal=3))
+        done(lasting, saying(tmp_path / "ir", ONE_THREAD, fatal=3))
 
 
-def test_what_the_work_refuses_is_refused_here(two: Nodes, tmp_path: Path) -> None:
+def test_what_the_work_refuses_is_refused_here(lasting: Crew, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^item 3 cannot be done"):
-        done(crew(two), saying(tmp_path / "ir", ONE_THREAD, refused=3))
+        done(lasting, saying(tmp_path / "ir", ONE_THREAD, refused=3))
 
 
 def test_more_than_the_cluster_has_is_refused_with_what_it_has(two: Nodes, tmp_path: Path) -> None:
@@ -118,20 +119,20 @@ def test_a_node_with_another_release_is_refused(two: Nodes, tmp_path: Path, monk
         done(crew(two), saying(tmp_path / "ir", ONE_THREAD))
 
 
-def test_ir_that_a_node_does_not_see_is_sent_once_and_kept(two: Nodes) -> None:
+def test_ir_that_a_node_does_not_see_is_sent_once_and_kept(two: Nodes, lasting: Crew) -> None:
     if two.hidden is None:
         pytest.skip("a folder can be hidden from the nodes only by root, with namespaces of mounts")
     work = saying(two.hidden / "ir", ONE_THREAD, seconds=0.05)
     manifest.write(two.hidden / "ir", stage="export", inputs={}, settings={})
     digest = manifest.digest(two.hidden / "ir")
-    assert {found[1] for found in done(crew(two), work)} == {"so"}
+    assert {found[1] for found in done(lasting, work)} == {"so"}
     kept = two.cache / "pocketxl" / "ir" / digest
     written = (kept / "said").stat().st_mtime_ns
-    assert {found[1] for found in done(crew(two), work)} == {"so"}
+    assert {found[1] for found in done(lasting, work)} == {"so"}
     assert (kept / "said").stat().st_mtime_ns == written
     (kept / "said").write_text("oh")
     with pytest.raises(ValueError, match=rf"node \S+: {kept}/said is not what .* \({digest[:12]}…\): remove it"):
-        done(crew(two), work)
+        done(lasting, work)
 
 
 def _lose(raylet: int) -> None:
