@@ -186,7 +186,7 @@ def test_every_shipped_speed_draws_a_miniature_within_its_bounds(tmp_path: Path,
     quantize("mini-vega", settings.quantization)
     scorer(settings.clip)
     describe()
-    stage.main(["mini-vega", "all", "benchmark.prompts=4"])
+    stage.main(["mini-vega", "all", "benchmark.prompts=2"])
     found = {one["name"]: one for one in shown("mini-vega")["rows"][1:]}
     assert list(found) == [way.name for way in speeds.ways([])]
     assert layout.lighter("mini-vega", "int8-weights", "fast").is_dir()

@@ -29,13 +29,13 @@ INNERMOST = re.compile(r"[\[{][^\[\]{}]*[\]}]")
 
 def by_figure(found: list[Result]) -> dict[str, dict[str, Any]]:
     """`{"mini/step_ms": {"sdxl": 14.7, "vega": 4.5}}` of the measured models: columns are narrow, and the same in all
-    families."""
+    families. What no model of a family has, as FID where it is not asked for, is no row."""
     figures: dict[str, dict[str, Any]] = {}
     for result in (result for result in found if not result.missing):
         for name, value in result.metrics.items():
             column = result.key.removeprefix(f"{result.family}-")
             figures.setdefault(f"{result.family}/{name}", {})[column] = value
-    return figures
+    return {name: row for name, row in figures.items() if any(value is not None for value in row.values())}
 
 
 def write(folder: Path, found: list[Result]) -> None:

@@ -25,6 +25,7 @@ def test_models_stand_side_by_side_in_a_file_per_figure(found, tmp_path):
     steps = json.loads((tmp_path / "mini/step_ms.json").read_text())
     assert steps["vega"] == pytest.approx(1000 * 0.0113 / 1.41, abs=0.01)
     assert len(list(tmp_path.glob("mini/*.json"))) == 22
+    assert not (tmp_path / "mini/fid.json").exists(), "nobody has one"
 
 
 def test_a_row_of_dvc_metrics_show_fits_120_columns(found):
