@@ -85,15 +85,15 @@ def test_files_are_the_same_bytes_of_one_worker(two: Nodes, tmp_path: Path, of_b
 
 
 def test_a_killed_run_goes_on_after_its_last_whole_shard_and_its_workers_are_free(
-    lasting: Crew, tmp_path: Path, monkeypatch, of_base: dict[str, bytes]
+    two: Nodes, tmp_path: Path, monkeypatch, of_base: dict[str, bytes]
 ) -> None:
     killed = make_root(tmp_path / "killed", "base")
-    code = KILLED.format(root=str(killed), address=lasting.settings.address)
+    code = KILLED.format(root=str(killed), address=two.address)
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     saved, save = [], shards.save_shard
     monkeypatch.setattr(shards, "save_shard", lambda path, *rest: saved.append(path.stem) or save(path, *rest))
-    calibrate(of("base", unet="fp16"), killed, lasting)
+    calibrate(of("base", unet="fp16"), killed, crew(two))
     assert saved == [f"{number:05d}" for number in range(3, 8)]
     assert contents(killed / "artifacts/calibration/base") == of_base
 
