@@ -15,33 +15,10 @@ from stages.settings import checks, composing, config, schema
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
-GROUPS = [
-    "family",
-    "prompts",
-    "clip",
-    "judge",
-    "calibration",
-    "quantization",
-    "benchmark",
-    "device",
-    "gates",
-    "engine",
-    "experiment",
-]
+GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "model")
 OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
-EVERYTHING = (
-    "model",
-    "prompts",
-    "clip",
-    "judge",
-    "calibration",
-    "quantization",
-    "benchmark",
-    "device",
-    "gates",
-    "engine",
-)
+EVERYTHING = ("model", *(group for group in GROUPS if group not in ("family", "experiment")))
 
 
 @pytest.fixture
