@@ -78,11 +78,8 @@ plan: install  ## what the six models will need on this machine
 experiments: install  ## figures of all experiments (dvc exp run -n NAME), a line each
 	@python -m stages.experiments
 
-# One process more than there are cores: a fifth of the time a test waits for a child that it has started.
-TESTERS := $(shell expr 1 + $$(getconf _NPROCESSORS_ONLN))
-
-test: install  ## run the tests, files side by side, in up to four processes
-	python -m pytest --numprocesses $(TESTERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+test: install  ## run the tests, files side by side on up to four cores
+	python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 soak: install  ## kills at random and inputs changed at random, for SOAK='--minutes 60 --seed 7'
 	python -m tests.soak $(SOAK)
