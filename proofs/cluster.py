@@ -27,10 +27,9 @@ from stages.calibration import collecting
 from stages.engines import engine as engines
 from stages.engines.work import Work
 from stages.files import layout, placing
-from stages.generation import pipelines
+from stages.generation.at_work import PipelineWork
 from stages.generation.residency import Room
-from stages.ir import anatomy
-from stages.machine import description, memory, sizes
+from stages.machine import description, memory
 from stages.measurement import tasks
 from stages.prompts import sets
 from stages.settings import config
@@ -67,31 +66,18 @@ class Timed(Work):
         return found, time.perf_counter() - wall, time.process_time() - cpu
 
 
-class Pictures(Work):
+class Pictures(PipelineWork):
     """Jobs to what a benchmark keeps of them: the picture, and the latents after every step."""
 
-    def __init__(self, settings: Any, folder: Path, room_gb: float) -> None:
-        super().__init__({"ir": folder}, settings.device, room_gb)
-        self.sampler = settings.model.sampler
-
-    def need_gb(self) -> float:
-        folder = self.folders["ir"]
-        asked = memory.request(self.sampler, self.device)
-        return memory.together_gb(sizes.of_ir(folder), asked, anatomy.stored(folder))
-
-    def load(self) -> Any:
-        how = self.folders["ir"], "text-to-image", self.sampler, self.device
-        return pipelines.load(*how, pinned=self.pinned, room=Room(self.room_gb))
-
-    def do(self, loaded: Any, item: tasks.Job) -> list[np.ndarray]:
-        run = tasks.run(loaded, item, self.sampler, self.sampler.steps)
+    def do(self, loaded: tuple[Any, Room], item: tasks.Job) -> list[np.ndarray]:
+        run = tasks.run(loaded[0], item, self.sampler, self.sampler.steps)
         return [np.asarray(run.picture), *run.latents]
 
 
 def pictures(settings: Any, folder: Path, count: int) -> tuple[Work, list[Any]]:
     prompts = sets.load_prompts(settings.prompts, "evaluation", min(count, PROMPTS))
     jobs = [tasks.Job("text-to-image", prompts[n % len(prompts)], n, None, {}) for n in range(count)]
-    return Pictures(settings, folder, memory.room_gb()), jobs
+    return Pictures(folder, settings.model.sampler, settings.device, memory.room_gb()), jobs
 
 
 def drafts(settings: Any, folder: Path, count: int) -> tuple[Work, list[Any]]:

@@ -16,7 +16,7 @@ from stages.engines.engine import LOCAL
 from stages.ir import runtime
 from stages.measurement import tasks
 from stages.prompts.sets import Prompt
-from stages.settings.schema import Engine, Model, Settings
+from stages.settings.schema import Engine, Settings
 from tests.tiny_ir import CPU, part, sampler, tiny_int8, tiny_ir
 
 HOLD = "held = bytearray({mb}_000_000); held[::4096] = b'1' * len(held[::4096]); import time; time.sleep(0.6)"
@@ -147,8 +147,7 @@ def test_overhead_is_against_the_loop_as_stages_run_it() -> None:
 def test_a_loops_items_are_timed_where_they_are_done_and_hashed_by_content() -> None:
     device = copy.copy(CPU)
     device.threads = 1
-    settings = part(Settings, model=part(Model, sampler=sampler()), device=device)
-    work = cluster.Pictures(settings, tiny_ir("base"), 4.0)
+    work = cluster.Pictures(tiny_ir("base"), sampler(), device, 4.0)
     jobs = [tasks.Job("text-to-image", Prompt("p", "red"), n, None, {}) for n in range(3)]
     bound, free = (cluster.measure(LOCAL, cluster.Timed(work, pinned=pinned), jobs, 1) for pinned in (True, False))
     assert bound["made"] == free["made"]
@@ -168,7 +167,7 @@ def test_all_ways_are_held_against_each_other(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(cluster.engines, "chosen", lambda _: LOCAL)
     monkeypatch.setattr(cluster, "measure", measure)
-    work = cluster.Pictures(part(Settings, model=part(Model, sampler=sampler()), device=CPU), tiny_ir("base"), 4.0)
+    work = cluster.Pictures(tiny_ir("base"), sampler(), CPU, 4.0)
     engine = part(Engine, name="ray", workers=None)
     assert cluster.all_ways(part(Settings, engine=engine), work, [], 2)["same"]
     assert asked == [(True, 1), (False, 1), (False, 1), (False, 2)]

@@ -16,12 +16,12 @@ import numpy as np
 
 from stages.calibration import drafts, shards
 from stages.engines.engine import LOCAL, Engine
-from stages.engines.work import Work
 from stages.files import pieces
-from stages.generation import drawing, pipelines, recording
+from stages.generation import drawing, recording
+from stages.generation.at_work import PipelineWork
 from stages.generation.residency import Room
-from stages.ir import anatomy, finite, runtime
-from stages.machine import memory, sizes
+from stages.ir import finite, runtime
+from stages.machine import memory
 from stages.prompts import sets
 from stages.prompts.sets import Prompt
 
@@ -62,7 +62,7 @@ def collect(
         shards.save_shard(path, samples, {"prompt": chosen[number].id})
         pieces.note(path)
     engine.rest()
-    cut = sets.truncated(chosen, drawing.negative_of(memory.largest(_samplers(settings))), tokenizer)
+    cut = sets.truncated(chosen, drawing.negative_of(work.sampler), tokenizer)
     return len(cut["prompts"]) + cut["negative_prompt"]
 
 
@@ -76,23 +76,12 @@ class Item:
     start: Any
 
 
-class Drafting(Work):
+class Drafting(PipelineWork):
     """Prompts drafted by one pipeline, one of `count` at a time; `model` is who draws them, in errors."""
 
-    task = "text-to-image"
-
     def __init__(self, settings: Settings, folder: Path, model: str, count: int, room_gb: float) -> None:
-        super().__init__({"ir": folder}, settings.device, room_gb)
+        super().__init__(folder, memory.largest(_samplers(settings)), settings.device, room_gb)
         self.settings, self.model, self.count = settings, model, count
-
-    def need_gb(self) -> float:
-        folder, asked = self.folders["ir"], memory.request(memory.largest(_samplers(self.settings)), self.device)
-        return memory.together_gb(sizes.of_ir(folder), asked, anatomy.stored(folder))
-
-    def load(self) -> tuple[Any, Room]:
-        sampler, room = memory.largest(_samplers(self.settings)), Room(self.room_gb)
-        how = self.folders["ir"], self.task, sampler, self.device
-        return pipelines.load(*how, pinned=self.pinned, room=room), room
 
     def let_go(self) -> None:
         """Of everything that is compiled here."""
@@ -123,8 +112,7 @@ class Recording(Drafting):
 def encoded(work: Drafting, prompts: dict[int, Prompt], starts: dict[int, Any]) -> list[Item]:
     """The prompts with their embeddings, which are all made here, before the UNet is loaded anywhere."""
     with finite.of(work.model):
-        sampler = memory.largest(_samplers(work.settings))
-        texts = drawing.encode_ahead(work.loaded()[0], [prompt.text for prompt in prompts.values()], sampler)
+        texts = drawing.encode_ahead(work.loaded()[0], [prompt.text for prompt in prompts.values()], work.sampler)
     pairs = zip(prompts.items(), texts, strict=True)
     return [Item(number, prompt, found, starts.get(number)) for (number, prompt), found in pairs]
 

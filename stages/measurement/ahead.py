@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 
 from stages.engines.engine import Engine
-from stages.engines.work import Work
 from stages.generation import pipelines, recording
+from stages.generation.at_work import PipelineWork
 from stages.generation.residency import Room
-from stages.ir import anatomy, finite
-from stages.machine import memory, sizes
+from stages.ir import finite
 from stages.measurement import reference as references
 from stages.measurement import subject as subjects
 from stages.measurement import tasks
@@ -44,7 +43,7 @@ class Found:
     predictions: Arrays | None
 
 
-class Easel(Work):
+class Easel(PipelineWork):
     """One precision, or the reference, at work on items: what is computed of a prompt goes there and back once.
 
     `record`: so many UNet inputs are kept of each picture, none where it is 0; `predict`: whether noise is predicted.
@@ -52,28 +51,21 @@ class Easel(Work):
 
     def __init__(self, subject: Subject, precision: str, *, exact: bool, record: int, predict: bool) -> None:
         one = subject.precisions[precision]
-        super().__init__({"ir": one.folder}, one.device, subject.room.limit_gb)
+        super().__init__(one.folder, subject.settings.model.sampler, one.device, subject.room.limit_gb)
         self.key, self.precision, self.exact, self.record, self.predict = (
             subject.key, precision, exact, record, predict,
         )  # fmt: skip
-        self.sampler, self.steps, self.all_tasks = subject.settings.model.sampler, subject.steps, subject.all_tasks
-        self.main_task = subject.main_task
-
-    def need_gb(self) -> float:
-        asked = memory.request(self.sampler, self.device)
-        asked = replace(asked, floats="f32") if self.exact else asked
-        return memory.together_gb(sizes.of_ir(self.folders["ir"]), asked, anatomy.stored(self.folders["ir"]))
+        self.steps, self.all_tasks, self.task = subject.steps, subject.all_tasks, subject.main_task
 
     def load(self) -> tuple[dict[str, Any], Room]:
-        room, how = Room(self.room_gb), (self.folders["ir"], self.main_task, self.sampler, self.device)
-        main = pipelines.load(*how, reference=self.exact, pinned=self.pinned, room=room)
-        others = [task for task in self.all_tasks if task != self.main_task]
-        return {self.main_task: main} | {task: pipelines.also(main, "image-to-image") for task in others}, room
+        main, room = super().load()
+        others = [task for task in self.all_tasks if task != self.task]
+        return {self.task: main} | {task: pipelines.also(main, "image-to-image") for task in others}, room
 
     def do(self, loaded: tuple[dict[str, Any], Room], item: Item) -> Found:
         run, inputs = self.drawn(loaded, item.job) if item.job else (None, [])
         points = references.spread(inputs, self.record) if self.record else item.points
-        predictions = self.predicted(loaded[0][self.main_task], item.owner, points) if self.predict and points else None
+        predictions = self.predicted(loaded[0][self.task], item.owner, points) if self.predict and points else None
         return Found(run, points if self.record else None, predictions)
 
     def drawn(self, loaded: tuple[dict[str, Any], Room], job: tasks.Job) -> tuple[tasks.Run, list[Any]]:
@@ -120,11 +112,7 @@ def _reference(subject: Subject, engine: Engine, plan: references.Plan) -> None:
     _spread(subject, engine, easel, items, plan.drawn_by, plan.predicted_by)
     if same:
         return
-    missing = [
-        job
-        for job in jobs
-        if _has(subject, job, plan) and not subject.kept.has(_predictions(plan.predicted_by, job.prompt.id))
-    ]
+    missing = [job for job in jobs if _has(subject, job, plan) and not _predicted(subject, plan.predicted_by, job)]
     items = [Item(job.prompt.id, None, _points(subject, job, plan)) for job in missing]
     easel = Easel(subject, plan.precision, exact=plan.exact, record=0, predict=True)
     _spread(subject, engine, easel, items, plan.drawn_by, plan.predicted_by)
@@ -139,7 +127,7 @@ def _of_precision(subject: Subject, name: str, plan: references.Plan, pictures: 
         for number, job in enumerate(subjects.jobs(subject, task, pictures)):
             drawn = subject.kept.has(subjects.run_name(job, name)) or number < tasks.TIMED
             wanted = None if drawn or (main and name == plan.drawn_by) else job
-            known = subject.kept.has(_predictions(name, job.prompt.id)) or plan.name is None
+            known = _predicted(subject, name, job) or plan.name is None
             points = _points(subject, job, plan) if main and not known and _has(subject, job, plan) else None
             if wanted or points:
                 yield Item(job.prompt.id, wanted, points)
@@ -151,17 +139,13 @@ def _spread(subject: Subject, engine: Engine, work: Easel, items: list[Item], dr
     results = engine.map(work, items, f"{subject.key} {drawn_by}", "picture")
     for item, found in zip(items, results, strict=True):
         if found.predictions is not None:
-            _keep(subject, _predictions(predicted_by, item.owner), found.predictions, {})
+            subject.kept.put(references.predictions_name(predicted_by, item.owner), found.predictions, {})
         if item.job is None or found.run is None:
             continue
         name = subjects.run_name(item.job, drawn_by)
         if found.points is not None:
-            _keep(subject, f"points/{name}", references.flat(found.points), {"points": len(found.points)})
+            references.keep_points(subject, name, found.points)
         tasks.kept_run(subject.kept, name, item.job, _given(found.run))
-
-
-def _keep(subject: Subject, name: str, arrays: Arrays, facts: dict[str, Any]) -> None:
-    subject.kept.arrays(name, lambda: (arrays, facts))
 
 
 def _given(run: tasks.Run) -> Callable[[], tasks.Run]:
@@ -170,6 +154,10 @@ def _given(run: tasks.Run) -> Callable[[], tasks.Run]:
 
 def _has(subject: Subject, job: tasks.Job, plan: references.Plan) -> bool:
     return subject.kept.has(subjects.run_name(job, plan.drawn_by))
+
+
+def _predicted(subject: Subject, name: str, job: tasks.Job) -> bool:
+    return subject.kept.has(references.predictions_name(name, job.prompt.id))
 
 
 def _pictures(subject: Subject, plan: references.Plan) -> list[Any]:
@@ -181,9 +169,4 @@ def _pictures(subject: Subject, plan: references.Plan) -> list[Any]:
 
 
 def _points(subject: Subject, job: tasks.Job, plan: references.Plan) -> list[dict[str, np.ndarray]]:
-    arrays, facts = subject.kept.found(f"points/{subjects.run_name(job, plan.drawn_by)}")
-    return references.unflat(arrays, facts["points"])
-
-
-def _predictions(name: str, owner: str) -> str:
-    return f"predictions/{name}/{owner}"
+    return references.kept_points(subject, subjects.run_name(job, plan.drawn_by))

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stages.engines.engine import Engine
-from stages.engines.work import Work
-from stages.generation import drawing, pipelines
+from stages.generation import drawing
+from stages.generation.at_work import PipelineWork
 from stages.generation.residency import Room
-from stages.ir import anatomy, finite
-from stages.machine import memory, sizes
+from stages.ir import finite
 from stages.measurement import tasks
 from stages.measurement.kept import Kept
 
@@ -46,29 +45,21 @@ class Begun:
     picture: np.ndarray | None
 
 
-class Base(Work):
+class Base(PipelineWork):
     """The base's pipeline, with its refiner's settings; `model` names it in errors."""
 
     def __init__(self, folder: Path, model: str, sampler: Sampler, steps: int, device: Device, room_gb: float) -> None:
-        super().__init__({"ir": folder}, device, room_gb)
-        self.model, self.sampler, self.steps = model, sampler, steps
+        super().__init__(folder, sampler, device, room_gb)
+        self.model, self.steps = model, steps
 
-    def need_gb(self) -> float:
-        folder = self.folders["ir"]
-        asked = memory.request(self.sampler, self.device)
-        return memory.together_gb(sizes.of_ir(folder), asked, anatomy.stored(folder))
-
-    def load(self) -> Any:
-        how = self.folders["ir"], "text-to-image", self.sampler, self.device
-        return pipelines.load(*how, pinned=self.pinned, room=Room(self.room_gb))
-
-    def do(self, loaded: Any, item: Item) -> Begun:
+    def do(self, loaded: tuple[Any, Room], item: Item) -> Begun:
+        pipeline, _ = loaded
         how = {} if item.finished else {"denoising_end": self.sampler.high_noise_fraction}
         with finite.of(f"{self.model}, prompt {item.prompt.id!r}"):
-            given = loaded, item.prompt.text, self.sampler, item.seed
+            given = pipeline, item.prompt.text, self.sampler, item.seed
             latents = drawing.generate(*given, steps=self.steps, output="latent", **how)
-        steps = drawing.executed_steps(loaded)
-        picture = np.asarray(drawing.decode(loaded, latents)) if item.finished else None
+        steps = drawing.executed_steps(pipeline)
+        picture = np.asarray(drawing.decode(pipeline, latents)) if item.finished else None
         return Begun(latents.numpy(), steps, picture)
 
 
@@ -77,9 +68,9 @@ def draw(engine: Engine, work: Base, kept: Kept, prompts: list[Prompt], seed: in
     items = [item for item in _items(prompts, seed, finished) if not _is_there(kept, item)]
     for item, found in zip(items, engine.map(work, items, work.model, "start"), strict=True):
         facts = {"steps": found.steps, "seconds": None}
-        _keep(kept, tasks.begun_name(_kind(item), item.seed), {"latents": found.latents}, facts)
+        kept.put(tasks.begun_name(_kind(item), item.seed), {"latents": found.latents}, facts)
         if found.picture is not None:
-            _keep(kept, tasks.begun_name("picture", item.seed), {"picture": found.picture}, {"seconds": None})
+            kept.put(tasks.begun_name("picture", item.seed), {"picture": found.picture}, {"seconds": None})
     engine.rest()  # what follows is timed here
 
 
@@ -96,7 +87,3 @@ def _is_there(kept: Kept, item: Item) -> bool:
 
 def _kind(item: Item) -> str:
     return "finished" if item.finished else "half"
-
-
-def _keep(kept: Kept, name: str, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
-    kept.arrays(name, lambda: (arrays, facts))

@@ -185,7 +185,7 @@ def _require_fitting(found: Yardstick, settings: Fid) -> None:
 def _inception(settings: Fid, device: Device) -> Encoder:
     path = inception.weights_file(settings.weights or "")
     inception.load(path)  # here, rather than after hours of drawing
-    return Encoder(inception.digest(path), inception.WIDTH, lambda: inception.load(path, device.threads or None))
+    return Encoder(manifest.sha256(path), inception.WIDTH, lambda: inception.load(path, device.threads or None))
 
 
 def _scorer(device: Device, engine: Engine) -> Encoder:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.files import layout, placing
-from stages.measurement import tasks
+from stages.measurement import fidelity, tasks
 from stages.measurement.reference import Reference
 from stages.measurement.subject import Subject
 
@@ -43,7 +43,7 @@ def save(folder: Path, settings: Any, run: tasks.Run, precision: str) -> dict[st
     start = run.job.start or tasks.Start(None)
     entry = describe(settings, settings.model_key, precision, run.job.task, run.job.prompt, run.job.seed)
     run.picture.save(folder / entry["file"])
-    return entry | {"executed_steps": start.steps + run.steps, "seconds": _rounded(run.whole_s)}
+    return entry | {"executed_steps": start.steps + run.steps, "seconds": fidelity.rounded(run.whole_s, 4)}
 
 
 def base_pictures(folder: Path, subject: Subject) -> list[dict[str, Any]]:
@@ -54,12 +54,8 @@ def base_pictures(folder: Path, subject: Subject) -> list[dict[str, Any]]:
         base = subject.settings.model.base
         entry = describe(subject.settings, base, layout.FP16, "text-to-image", subject.prompts[n], seed)
         start.image.save(folder / entry["file"])
-        entries.append(entry | {"executed_steps": start.steps, "seconds": _rounded(start.seconds)})
+        entries.append(entry | {"executed_steps": start.steps, "seconds": fidelity.rounded(start.seconds, 4)})
     return entries
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 4)
 
 
 def describe(settings: Any, model: str, precision: str, task: str, prompt: Any, seed: int) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.files import manifest
 from stages.measurement import clip
 
 if TYPE_CHECKING:
@@ -80,10 +79,6 @@ def weights_file(weights: str) -> Path:
         except (urllib.error.URLError, TimeoutError) as error:
             raise FileNotFoundError(f"{url} cannot be fetched ({error}): set fid.weights to a file") from error
     return path
-
-
-def digest(path: Path) -> str:
-    return manifest.sha256(path)
 
 
 def load(path: Path, threads: int | None = None) -> Inception:

@@ -47,6 +47,13 @@ class Kept:
             save(path, *make())
         return load(path)
 
+    def put(self, name: str, arrays: Arrays, facts: dict[str, Any]) -> None:
+        """What was made elsewhere, where it is not there already."""
+        if self.folder is None:
+            self._remember(name, lambda: (arrays, facts))
+        elif not self.has(name):
+            save(self._path(name, "safetensors"), arrays, facts)
+
     def found(self, name: str) -> tuple[Arrays, dict[str, Any]]:
         """Arrays that are there."""
         return self._remembered[name] if self.folder is None else load(self._path(name, "safetensors"))

@@ -103,20 +103,26 @@ def recorded(
 ) -> tuple[tasks.Run, list[dict[str, np.ndarray]]]:
     """One job's run and UNet inputs along it."""
     run_name = subjects.run_name(job, name)
-    place = f"points/{run_name}"
 
     def draw() -> tasks.Run:
         with recording.recording(pipeline, lambda step: True) as inputs:
             run = subjects.drawn(subject, pipeline, job, name)
         chosen = spread(inputs, subject.extent.points)
-        subject.kept.arrays(
-            place, lambda: (flat(chosen), {"points": len(chosen)})
-        )  # before the run that they belong to
+        keep_points(subject, run_name, chosen)  # before the run that they belong to
         return run
 
     run = tasks.kept_run(subject.kept, run_name, job, draw)
-    arrays, facts = subject.kept.found(place)
-    return run, unflat(arrays, facts["points"])
+    return run, kept_points(subject, run_name)
+
+
+def keep_points(subject: Subject, run_name: str, points: list[dict[str, np.ndarray]]) -> None:
+    subject.kept.put(f"points/{run_name}", flat(points), {"points": len(points)})
+
+
+def kept_points(subject: Subject, run_name: str) -> list[dict[str, np.ndarray]]:
+    """Of a run whose points are there."""
+    arrays, facts = subject.kept.found(f"points/{run_name}")
+    return unflat(arrays, facts["points"])
 
 
 def predicted(
@@ -130,9 +136,14 @@ def predicted(
         def make(mine: list[Any] = mine, owner: str = owner) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             return predict(pipeline, mine, f"{subject.key} {name}, prompt {owner!r}"), {}
 
-        arrays, _ = subject.kept.arrays(f"predictions/{name}/{owner}", make)
+        arrays, _ = subject.kept.arrays(predictions_name(name, owner), make)
         found += list(arrays.values())
     return found
+
+
+def predictions_name(name: str, owner: str) -> str:
+    """Of what a precision, or the reference, predicts at the points of one prompt, as it is kept."""
+    return f"predictions/{name}/{owner}"
 
 
 def predict(pipeline: Any, points: list[dict[str, np.ndarray]], what: str) -> dict[str, np.ndarray]:

@@ -9,14 +9,12 @@ from stages.engines.crew import Crew
 from stages.engines.engine import LOCAL
 from stages.measurement import tasks
 from stages.prompts.sets import Prompt
-from stages.settings.schema import Model, Settings
 from tests.cluster.conftest import ONE_THREAD
-from tests.tiny_ir import part, sampler, tiny_ir
+from tests.tiny_ir import sampler, tiny_ir
 
 
 def test_pictures_are_timed_where_they_are_drawn_and_are_the_same(lasting: Crew) -> None:
-    settings = part(Settings, model=part(Model, sampler=sampler()), device=copy.copy(ONE_THREAD))
-    work = cluster.Pictures(settings, tiny_ir("base"), 4.0)
+    work = cluster.Pictures(tiny_ir("base"), sampler(), copy.copy(ONE_THREAD), 4.0)
     jobs = [tasks.Job("text-to-image", Prompt("p", "red"), n, None, {}) for n in range(8)]
     here = cluster.measure(LOCAL, cluster.Timed(work, pinned=True), jobs, 1)
     timed = cluster.Timed(work, pinned=False)

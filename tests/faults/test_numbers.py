@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from stages.calibration import collecting, shards
-from stages.generation import drawing, recording
+from stages.generation import drawing, pipelines, recording
 from stages.ir import finite
 from stages.ir.finite import NotFinite
 from stages.prompts.sets import Prompt
@@ -86,7 +86,7 @@ def test_calibration_names_model_and_prompt(tmp_path: Path, monkeypatch: pytest.
         finite.require({"sample": np.array([NAN])}, "the UNet's inputs at step 4")
 
     pipeline = SimpleNamespace(tokenizer_2=None)
-    monkeypatch.setattr(collecting.pipelines, "load", lambda *_, **how: pipeline)
+    monkeypatch.setattr(pipelines, "load", lambda *_, **how: pipeline)
     monkeypatch.setattr(collecting.drawing, "encode_ahead", lambda *_: [{}])
     monkeypatch.setattr(collecting, "_record_prompt", record)
     with pytest.raises(NotFinite, match="base, prompt 'owl': the UNet's inputs at step 4: 1 of 1 values of sample"):
