@@ -19,11 +19,11 @@ from typing import Any
 
 from stages.engines import engine as engines
 from stages.engines.engine import LOCAL, Engine
-from stages.files import belonging, layout, manifest, placing
+from stages.files import belonging, disk, layout, manifest, placing
 from stages.files.layout import FP16
 from stages.ir import anatomy
 from stages.machine import budget, description, memory, sizes, usage
-from stages.measurement import ahead, curve, doubts, fid, gallery, metrics, provenance, retrieval, sitting
+from stages.measurement import ahead, curve, doubts, fid, gallery, metrics, prices, provenance, retrieval, sitting
 from stages.measurement import subject as subjects
 from stages.measurement.kept import Kept
 from stages.settings import config
@@ -123,7 +123,10 @@ def need(settings: Any) -> budget.Need:
     asked = memory.request(settings.model.sampler, settings.device)
     stored = tuple(map(anatomy.stored, folders))
     much, seconds, _ = subjects.planned(settings, stored)
-    return budget.benchmark(sizes.of_ir(folders[0]), asked, stored, seconds.of(much))
+    found = sizes.of_ir(folders[0])
+    whole_gb = prices.kept_gb(settings.model, settings.benchmark, much, found, asked, len(stored))
+    there_gb = sum(map(disk.folder_gb, placing.pieces_of(layout.unfinished_benchmark(settings.model_key))))
+    return budget.benchmark(found, asked, stored, seconds.of(much), max(0.0, whole_gb - there_gb))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -42,6 +42,7 @@ def needs(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, N
     of_base, own = (count * each for each in drafts.evaluations(settings.calibration, model))
     stored = tuple(one for one in (FP16, INT8) if memory.in_turn_gb(found, asked, one) <= fitting.free_gb()) or (INT8,)
     much, seconds, _ = prices.planned(model, settings.benchmark, found, base, asked, stored)
+    kept_gb = prices.kept_gb(model, settings.benchmark, much, found, asked, len(stored))
     ways = speeds.apart(model.sampler, speeds.selected(settings.speed)) if base is None else []
     compared = spared.foretold(model.sampler, ways, found, asked, settings.benchmark)
     return {
@@ -49,7 +50,7 @@ def needs(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, N
         "export": budget.export(found),
         "calibrate": budget.calibrate(found, collected, unet, own, recorded, base and (base, of_base)),
         "quantize": budget.quantize(found, ranged, min(settings.quantization.samples, recorded), settings.quantization),
-        "benchmark": budget.benchmark(found, asked, stored, seconds.of(much)),
+        "benchmark": budget.benchmark(found, asked, stored, seconds.of(much), kept_gb),
         **({SPEED: budget.benchmark(found, asked, stored, compared)} if speeds.changes(settings.speed) else {}),
     }
 

@@ -17,7 +17,8 @@ from PIL import Image
 
 from stages import speed as stage
 from stages.describe import describe
-from stages.measurement import kept, paces
+from stages.measurement import paces, stored
+from stages.measurement.kept import file_name
 from stages.report import speed_table
 from stages.settings import speeds
 from tests.test_benchmark import REPOSITORY, prepare
@@ -125,10 +126,10 @@ def test_a_killed_run_goes_on_with_the_pictures_that_it_has(folder: Path) -> Non
         time.sleep(0.01)
     child.kill()
     child.wait()
-    found = {path.stem.rpartition("-")[0]: kept.load(path)[1]["seconds"] for path in folder.glob(place)}
+    found = {path.stem.rpartition("-")[0]: stored.load(path)[1]["seconds"] for path in folder.glob(place)}
     assert 6 <= len(found) < 24
     stage.main(argv)
-    rows = {f"{one['precision']}-{kept.file_name(one['name'])}": one["picture_s"]["raw"] for one in shown()["rows"]}
+    rows = {f"{one['precision']}-{file_name(one['name'])}": one["picture_s"]["raw"] for one in shown()["rows"]}
     for name, seconds in found.items():
         whose, _, number = name.rpartition("-")
         assert rows[whose][int(number)] == pytest.approx(seconds, abs=1e-6)

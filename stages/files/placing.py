@@ -50,7 +50,7 @@ def unfinished(target: Path, key: str) -> Iterator[Path]:
     """
     folder = target.with_name(f".{target.name}.unfinished-{key[:16]}")
     went_on = folder.is_dir() and any(folder.iterdir())
-    for stale in set(target.parent.glob(f".{target.name}.unfinished-*")) - {folder}:
+    for stale in set(pieces_of(target)) - {folder}:
         with _held(stale, target):
             shutil.rmtree(stale)
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,6 +65,11 @@ def unfinished(target: Path, key: str) -> Iterator[Path]:
         finally:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
+
+
+def pieces_of(target: Path) -> list[Path]:
+    """Folders that runs which did not come to their end have left beside `target`."""
+    return sorted(target.parent.glob(f".{target.name}.unfinished-*"))
 
 
 @contextmanager

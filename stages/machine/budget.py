@@ -74,9 +74,18 @@ def calibrate(
         billions = one["unet"].parameters / 1e9
         preparing = known["load_s"] + (known["compress_s"] if unet == INT8_WEIGHTS else 0.0)
         seconds += billions * preparing + count * step_s(one["unet"], asked, unet)
-    sample_gb = batch_of(sizes["unet"], asked) * (TOKENS * EMBEDDING + 4 * asked.pixels / LATENT_PX**2) * 4 / 1e9
     light = sum(one["unet"].parameters for one, _ in drawing) / 1e9 if unet == INT8_WEIGHTS else 0.0
-    return Need(memory, light + kept * sample_gb, known["process_s"] + seconds, takes_more=True)
+    return Need(memory, light + kept * sample_gb(sizes, asked), known["process_s"] + seconds, takes_more=True)
+
+
+def latents_gb(asked: Request) -> float:
+    """Of one picture, in float32."""
+    return 4 * asked.pixels / LATENT_PX**2 * 4 / 1e9
+
+
+def sample_gb(sizes: Sizes, asked: Request) -> float:
+    """Of one input of the UNet, in float32."""
+    return batch_of(sizes["unet"], asked) * (TOKENS * EMBEDDING * 4 / 1e9 + latents_gb(asked))
 
 
 def compress(sizes: Sizes) -> Need:
@@ -108,10 +117,11 @@ def quantize(sizes: Sizes, asked: Request, samples: int, settings: Quantization)
     return Need(memory, 2 * copies * billions, known["process_s"] + seconds)
 
 
-def benchmark(sizes: Sizes, asked: Request, stored: tuple[str, ...], seconds: float) -> Need:
-    """`seconds`: of what is to be drawn and measured, as stages.measurement.extent plans it."""
+def benchmark(sizes: Sizes, asked: Request, stored: tuple[str, ...], seconds: float, kept_gb: float = 0.0) -> Need:
+    """`seconds`: of what is to be drawn and measured, as stages.measurement.extent plans it; `kept_gb`: what of it is
+    kept on disk until all is done."""
     memory = min(in_turn_gb(sizes, asked, one) for one in stored)
-    return Need(memory, 0.05, costs()["process_s"] + seconds, takes_more=True)
+    return Need(memory, 0.05 + kept_gb, costs()["process_s"] + seconds, takes_more=True)
 
 
 def require(need: Need, what: str, folder: Path) -> None:

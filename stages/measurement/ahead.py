@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from stages.ir import finite
 from stages.measurement import reference as references
 from stages.measurement import subject as subjects
 from stages.measurement import tasks
-from stages.measurement.kept import Arrays
+from stages.measurement.stored import Arrays
 from stages.measurement.subject import Subject
 
 
@@ -33,7 +33,7 @@ class Item:
 
     owner: str
     job: tasks.Job | None
-    points: list[dict[str, np.ndarray]] | None = None
+    points: Sequence[Arrays] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Easel(PipelineWork):
         calls = room.calls["unet"] - before
         return replace(run, seconds=None, unet_calls=calls, node=socket.gethostname()), inputs
 
-    def predicted(self, pipeline: Any, owner: str, points: list[dict[str, np.ndarray]]) -> Arrays:
+    def predicted(self, pipeline: Any, owner: str, points: Sequence[Arrays]) -> Arrays:
         return references.predict(pipeline, points, f"{self.key} {self.precision}, prompt {owner!r}")
 
 
@@ -160,13 +160,13 @@ def _predicted(subject: Subject, name: str, job: tasks.Job) -> bool:
     return subject.kept.has(references.predictions_name(name, job.prompt.id))
 
 
-def _pictures(subject: Subject, plan: references.Plan) -> list[Any]:
-    """The reference's, if all are there."""
+def _pictures(subject: Subject, plan: references.Plan) -> list[Arrays]:
+    """The reference's runs, if all are there."""
     jobs = subjects.jobs(subject, subject.main_task)
     if not all(_has(subject, job, plan) for job in jobs):
         return []
-    return [tasks.picture_of(subject.kept, subjects.run_name(job, plan.drawn_by)) for job in jobs]
+    return [subject.kept.found(subjects.run_name(job, plan.drawn_by))[0] for job in jobs]
 
 
-def _points(subject: Subject, job: tasks.Job, plan: references.Plan) -> list[dict[str, np.ndarray]]:
+def _points(subject: Subject, job: tasks.Job, plan: references.Plan) -> list[Arrays]:
     return references.kept_points(subject, subjects.run_name(job, plan.drawn_by))

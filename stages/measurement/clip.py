@@ -7,7 +7,7 @@ float32 on the processor. What is computed of them stands in stages.measurement.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ class Clip:
     processor: Any
     threads: int | None = None
 
-    def picture_features(self, pictures: list[Image]) -> np.ndarray:
+    def picture_features(self, pictures: Sequence[Image]) -> np.ndarray:
         """(n, width) of n pictures, each resized and cropped as the model's own preprocessor_config.json says."""
 
         def encode(batch: list[Image]) -> Any:
@@ -48,11 +48,11 @@ class Clip:
 
         return self._batched(encode, texts)
 
-    def _batched(self, encode: Callable[[list[Any]], Any], items: list[Any]) -> np.ndarray:
+    def _batched(self, encode: Callable[[list[Any]], Any], items: Sequence[Any]) -> np.ndarray:
         import torch
 
         with torch_threads(self.threads), torch.inference_mode():
-            return np.concatenate([encode(items[n : n + BATCH]).numpy() for n in range(0, len(items), BATCH)])
+            return np.concatenate([encode(list(items[n : n + BATCH])).numpy() for n in range(0, len(items), BATCH)])
 
 
 def load(folder: Path, threads: int | None = None) -> Clip:

@@ -40,7 +40,7 @@ def draw(
         return found
 
     again = [run(found.job) for found in runs[: subject.controls[0]]]
-    predictions = [drawing.predict(pipeline, point) for point in points] if again else []
+    predictions = [drawing.predict(pipeline, dict(point)) for point in points] if again else []
     return Controls(again, predictions, [run(job) for job in subjects.other_jobs(subject)])
 
 
@@ -72,6 +72,6 @@ def pictures(expected: list[tasks.Run], found: list[tasks.Run], model: clip.Clip
     row["psnr_db"] = rounded(float(np.median(decibels)) if decibels else None)
     row["ssim"] = rounded(float(np.median([fidelity.ssim(*pair) for pair in both])), 4)
     if model is not None:
-        features = [model.picture_features([run.picture for run in runs]) for runs in (expected[: len(found)], found)]
+        features = [model.picture_features(tasks.pictures(runs)) for runs in (expected[: len(found)], found)]
         row["clip_similarity"] = rounded(fidelity.clip_similarity(*features), 4)
     return row

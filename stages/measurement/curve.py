@@ -9,18 +9,20 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from stages.files.layout import FP16
 from stages.measurement import fidelity
+from stages.measurement.stored import Arrays, Looks
 from stages.settings.schema import QUARTERS, quarter
 
 Curve = list[list[float | None]]  # [timestep, decibels], from noise (999) to picture (0)
 
 
-def sqnr_by_timestep(points: list[dict[str, np.ndarray]], expected: list[np.ndarray], found: list[np.ndarray]) -> Curve:
+def sqnr_by_timestep(points: list[Arrays], expected: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> Curve:
     """SQNR pooled over the points of each timestep; points are UNet inputs, whose `timestep` is the same in a batch."""
     groups: dict[float, list[int]] = defaultdict(list)
     for number, point in enumerate(points):
@@ -29,7 +31,7 @@ def sqnr_by_timestep(points: list[dict[str, np.ndarray]], expected: list[np.ndar
 
 
 def sqnr_by_quarter(
-    points: list[dict[str, np.ndarray]], expected: list[np.ndarray], found: list[np.ndarray]
+    points: list[Arrays], expected: Sequence[np.ndarray], found: Sequence[np.ndarray]
 ) -> list[float | None]:
     """SQNR pooled over the points below timestep 250, from there to 500, to 750, and the rest; None without a point.
 
@@ -46,7 +48,7 @@ def worst_quarter_db(quarters: list[float | None] | None) -> float | None:
     return min((value for value in quarters or [] if value is not None), default=None)
 
 
-def timestep(point: dict[str, np.ndarray]) -> float:
+def timestep(point: Arrays) -> float:
     return float(np.ravel(point["timestep"])[0])
 
 
@@ -62,8 +64,8 @@ def sqnr_csv(record: dict[str, Any]) -> str:
     return text.getvalue()
 
 
-def _pooled(expected: list[np.ndarray], found: list[np.ndarray], chosen: list[int]) -> float | None:
-    value = fidelity.pooled_sqnr_db([expected[number] for number in chosen], [found[number] for number in chosen])
+def _pooled(expected: Sequence[np.ndarray], found: Sequence[np.ndarray], chosen: list[int]) -> float | None:
+    value = fidelity.pooled_sqnr_db(Looks(chosen, expected.__getitem__), Looks(chosen, found.__getitem__))
     return None if value is None else round(value, 2)
 
 

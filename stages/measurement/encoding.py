@@ -34,7 +34,7 @@ BATCH_GB = 0.5  # what a batch takes on its way, at most: ViT-L/14 takes 0.2
 class Batch:
     """At most clip.BATCH pictures or texts, as one call encodes them."""
 
-    items: list[Any]
+    items: Sequence[Any]
 
     @property
     def key(self) -> str:
@@ -64,9 +64,8 @@ class Encoding(Work):
         return clip.load(self.folders["clip"], self.threads())
 
     def do(self, loaded: clip.Clip, item: Batch) -> np.ndarray:
-        if isinstance(item.items[0], str):
-            return loaded.text_features(item.items)
-        return loaded.picture_features(item.items)
+        items = list(item.items)
+        return loaded.text_features(items) if isinstance(items[0], str) else loaded.picture_features(items)
 
 
 class Encoder:
@@ -80,7 +79,7 @@ class Encoder:
         """Make the features of these lists, each of pictures or of texts, as far as they are not known."""
         self._make(batch for items in lists for batch in _batches(items))
 
-    def picture_features(self, pictures: list[Image]) -> np.ndarray:
+    def picture_features(self, pictures: Sequence[Image]) -> np.ndarray:
         """(n, width) of n pictures."""
         return self._features(pictures)
 
@@ -100,7 +99,7 @@ class Encoder:
 
 
 def _batches(items: Sequence[Any]) -> list[Batch]:
-    return [Batch(list(items[n : n + clip.BATCH])) for n in range(0, len(items), clip.BATCH)]
+    return [Batch(items[n : n + clip.BATCH]) for n in range(0, len(items), clip.BATCH)]
 
 
 def _content(picture: Image) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 
 from stages.engines.engine import LOCAL, Engine, bar
 from stages.files import layout, manifest
-from stages.measurement import frechet, inception, moments
+from stages.measurement import frechet, inception, moments, tasks
 from stages.measurement.moments import Gaussian, Moments
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def figures(
     if count < found.least:
         return about | {"why": too_few(count, found)}
     sets = {
-        name: np.concatenate(list(_features(found.encoder, name, [run.picture for run in mine], kept)))
+        name: np.concatenate(list(_features(found.encoder, name, tasks.pictures(mine), kept)))
         for name, mine in runs.items()
     }
     for name, (own, rise) in frechet.distances(sets, _gaussian(found, kept), layout.FP16).items():
@@ -128,12 +128,12 @@ def too_few(count: int, found: Yardstick) -> str:
     )
 
 
-def _features(encoder: Encoder, name: str, pictures: list[Image], kept: Kept) -> Iterator[np.ndarray]:
+def _features(encoder: Encoder, name: str, pictures: Sequence[Image], kept: Kept) -> Iterator[np.ndarray]:
     """(n, d) of each batch, made now or before."""
     for start in bar(range(0, len(pictures), BATCH), desc=f"FID {name}", unit="batch"):
         batch = pictures[start : start + BATCH]
 
-        def make(batch: list[Image] = batch) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        def make(batch: Sequence[Image] = batch) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             return {"features": encoder.loaded.picture_features(batch)}, {}
 
         arrays, _ = kept.arrays(f"fid/{encoder.digest[:12]}/{name}/{start}-{len(batch)}", make)

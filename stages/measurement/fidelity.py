@@ -7,6 +7,7 @@ the figure would be infinite. Knows no model and runs none.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,13 @@ def sqnr_db(reference: np.ndarray, result: np.ndarray) -> float | None:
     return _decibels(np.sum(r**2), np.sum((r - x) ** 2))
 
 
-def pooled_sqnr_db(references: list[np.ndarray], results: list[np.ndarray]) -> float | None:
-    """`sqnr_db` of all arrays taken as one long signal, without joining them."""
-    pairs = [_pair(reference, result) for reference, result in zip(references, results, strict=True)]
-    return _decibels(sum(np.sum(r**2) for r, _ in pairs), sum(np.sum((r - x) ** 2) for r, x in pairs))
+def pooled_sqnr_db(references: Iterable[np.ndarray], results: Iterable[np.ndarray]) -> float | None:
+    """`sqnr_db` of all arrays taken as one long signal, one pair of them in memory at a time."""
+    signal = noise = 0.0
+    for reference, result in zip(references, results, strict=True):
+        r, x = _pair(reference, result)
+        signal, noise = signal + np.sum(r**2), noise + np.sum((r - x) ** 2)
+    return _decibels(signal, noise)
 
 
 def cosine(reference: np.ndarray, result: np.ndarray) -> float:

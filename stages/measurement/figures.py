@@ -58,7 +58,7 @@ def time_figures(runs: list[tasks.Run], times: dict[str, list[float]], main_task
     runs = [run for run in runs if run.seconds is not None]
     for task in dict.fromkeys(run.job.task for run in runs):
         mine = [run for run in runs if run.job.task == task]
-        before = [run.job.start or tasks.Start(None) for run in mine]
+        before = [run.job.start or tasks.Start({}) for run in mine]
         by_task[task] = {
             "image_s": latency.latency([run.whole_s for run in mine if run.whole_s is not None]),
             "executed_steps": before[0].steps + mine[0].steps,

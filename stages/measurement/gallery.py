@@ -40,7 +40,7 @@ def save_all(folder: Path, settings: Any, runs: dict[str, list[tasks.Run]]) -> l
 
 
 def save(folder: Path, settings: Any, run: tasks.Run, precision: str) -> dict[str, Any]:
-    start = run.job.start or tasks.Start(None)
+    start = run.job.start or tasks.Start({})
     entry = describe(settings, settings.model_key, precision, run.job.task, run.job.prompt, run.job.seed)
     run.picture.save(folder / entry["file"])
     return entry | {"executed_steps": start.steps + run.steps, "seconds": fidelity.rounded(run.whole_s, 4)}

@@ -1,7 +1,8 @@
 """Finished pieces of a benchmark, each kept as it comes, so that a killed one goes on and draws nothing twice.
 
 Consumes names of pieces and functions that make them; produces the pieces, made now or found. Each is a file of its
-own, whole or absent; without a folder they are remembered, and gone with the process. Knows no precision and no model.
+own, whole or absent, and its arrays are read when they are looked at; without a folder they are remembered, and gone
+with the process. Knows no precision and no model.
 """
 
 from __future__ import annotations
@@ -14,11 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from stages.files import pieces, placing
-
-Arrays = dict[str, np.ndarray]
+from stages.measurement import stored
+from stages.measurement.stored import Arrays
 
 
 class Kept:
@@ -44,25 +43,32 @@ class Kept:
             return self._remember(name, make)
         path = self._path(name, "safetensors")
         if not pieces.is_there(path):
-            save(path, *make())
-        return load(path)
+            self._save(path, *make())
+        return stored.load(path)
 
     def put(self, name: str, arrays: Arrays, facts: dict[str, Any]) -> None:
         """What was made elsewhere, where it is not there already."""
         if self.folder is None:
             self._remember(name, lambda: (arrays, facts))
         elif not self.has(name):
-            save(self._path(name, "safetensors"), arrays, facts)
+            self._save(self._path(name, "safetensors"), arrays, facts)
 
     def found(self, name: str) -> tuple[Arrays, dict[str, Any]]:
         """Arrays that are there."""
-        return self._remembered[name] if self.folder is None else load(self._path(name, "safetensors"))
+        return self._remembered[name] if self.folder is None else stored.load(self._path(name, "safetensors"))
 
     def has(self, name: str) -> bool:
         """Whether arrays of that name are there."""
         return name in self._remembered or (
             self.folder is not None and pieces.is_there(self._path(name, "safetensors"))
         )
+
+    def _save(self, path: Path, arrays: Arrays, facts: dict[str, Any]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        stored.save(partial, arrays, facts)
+        os.replace(partial, path)
+        pieces.note(path)
 
     def _path(self, name: str, suffix: str) -> Path:
         """Of a piece: other names have other files, those of the prompts `a-b` and `a--b` too."""
@@ -77,22 +83,3 @@ class Kept:
 def file_name(name: str) -> str:
     """`fp16 in float32/two-stage/7` as `fp16-in-float32-two-stage-7`"""
     return re.sub(r"[^\w.]+", "-", name)
-
-
-def save(path: Path, arrays: Arrays, facts: dict[str, Any]) -> None:
-    from safetensors.numpy import save_file
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    save_file(tensors, partial, metadata={"facts": json.dumps({"order": list(arrays), "facts": facts})})
-    os.replace(partial, path)
-    pieces.note(path)
-
-
-def load(path: Path) -> tuple[Arrays, dict[str, Any]]:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy") as file:
-        about = json.loads(file.metadata()["facts"])
-        return {name: file.get_tensor(name) for name in about["order"]}, about["facts"]

@@ -7,6 +7,7 @@ so. Decibels and cosines are against the reference; null where a figure does not
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from stages.measurement import clip, curve, fidelity, tasks
 from stages.measurement.fidelity import rounded
 from stages.measurement.reference import Reference
+from stages.measurement.stored import Looks
 
 WORST = 3  # prompts that are shown
 PER_PROMPT = ("psnr_db", "ssim", "sqnr_db", "clip_score", "clip_score_reference", "clip_similarity")
@@ -35,7 +37,7 @@ KEYS = (
 )
 
 
-def likeness(reference: Reference, runs: list[tasks.Run], predictions: list[np.ndarray]) -> dict[str, Any]:
+def likeness(reference: Reference, runs: list[tasks.Run], predictions: Sequence[np.ndarray]) -> dict[str, Any]:
     """All of KEYS; `predictions`: at the reference's points.
 
     What CLIP and the judge of prompts say is filled in later, see `add_clip_figures`.
@@ -66,7 +68,7 @@ def likeness(reference: Reference, runs: list[tasks.Run], predictions: list[np.n
 
 
 def per_prompt(
-    reference: Reference, runs: list[tasks.Run], predictions: list[np.ndarray]
+    reference: Reference, runs: list[tasks.Run], predictions: Sequence[np.ndarray]
 ) -> list[dict[str, float | str | None]]:
     """Each prompt's own figures, in the order of drawing."""
     mine: dict[str, list[int]] = defaultdict(list)
@@ -76,7 +78,7 @@ def per_prompt(
     for expected, run in zip(reference.runs, runs, strict=True):
         pair = np.asarray(expected.picture), np.asarray(run.picture)
         numbers = mine[run.job.prompt.id]
-        pooled = ([array[number] for number in numbers] for array in (reference.predictions, predictions))
+        pooled = [Looks(numbers, array.__getitem__) for array in (reference.predictions, predictions)]
         entries.append(
             {"id": run.job.prompt.id, "text": run.job.prompt.text}
             | dict.fromkeys(PER_PROMPT)
@@ -106,11 +108,11 @@ def add_clip_figures(
 ) -> None:
     """How well every precision's pictures fit their prompts, and how like the reference's they are, as CLIP sees it."""
     texts = model.text_features([run.job.prompt.text for run in reference.runs])
-    expected = model.picture_features([run.picture for run in reference.runs])
+    expected = model.picture_features(tasks.pictures(reference.runs))
     best = [fidelity.clip_score(*pair) for pair in pairs(expected, texts)]
     for name in runs:
         row = rows[name]
-        found = model.picture_features([run.picture for run in reference.same_task(runs[name])])
+        found = model.picture_features(tasks.pictures(reference.same_task(runs[name])))
         scores = [fidelity.clip_score(*pair) for pair in pairs(found, texts)]
         alike = [fidelity.clip_similarity(*pair) for pair in pairs(expected, found)]
         row["clip_score"] = rounded(float(np.mean(scores)))

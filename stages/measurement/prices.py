@@ -1,7 +1,7 @@
 """What single pieces of a benchmark take on this machine, foretold: pictures of every task, points, turns, loading.
 
 Consumes settings, sizes of components and how precisions are stored; produces `Seconds`, out of which
-stages.measurement.extent plans. Measures nothing.
+stages.measurement.extent plans, and the GB that all of it keeps on disk. Measures nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from stages.machine import description, memory, speed
+from stages.machine import budget, description, memory, speed
 from stages.machine.costs import costs
 from stages.machine.memory import Request
 from stages.machine.sizes import Sizes
@@ -81,6 +81,20 @@ def foretold(
         turn=sum(each) + len(each) * decode,
         once=sum(ready + 3 * step + 2 * decode for step in [*each, one]),
     )
+
+
+def kept_gb(model: Model, settings: Benchmark, found: Extent, sizes: Sizes, asked: Request, precisions: int) -> float:
+    """What lies on disk before a benchmark is done: of every picture its pixels twice (once as PNG, which may be as
+    large) and its latents after every step, the points of every prompt, and the predictions at them."""
+    steps = settings.steps or model.sampler.steps
+    latents, pixels = budget.latents_gb(asked), 3 * asked.pixels / 1e9
+    own = {task: own_steps(task, steps, settings, model.sampler.high_noise_fraction) for task in found.prompts}
+    runs = {task: 2 * pixels + own[task] * latents for task in found.prompts}
+    drawn = precisions * sum(count * runs[task] for task, count in found.prompts.items())
+    drawn += found.main * next(iter(runs.values())) if found.exact else 0.0
+    begun = found.main * (latents + 2 * pixels) if model.role == "refiner" else 0.0
+    predictions = (precisions + 1) * memory.batch_of(sizes["unet"], asked) * latents
+    return drawn + begun + found.main * found.points * (budget.sample_gb(sizes, asked) + predictions)
 
 
 def first_stage(

@@ -6,7 +6,7 @@ dozen figures of it that a person compares are stages.measurement.metrics'.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from stages.files import layout
@@ -62,7 +62,7 @@ def proven(subject: Subject, name: str, pipes: dict[str, Any], reference: Refere
     measured then."""
     found = subject.kept.value(
         f"static/{name}",
-        lambda: figures.static_figures(subject.folders[name], pipes[subject.main_task], reference.points[0]),
+        lambda: figures.static_figures(subject.folders[name], pipes[subject.main_task], dict(reference.points[0])),
     )
     if name != layout.FP16:
         try:
@@ -86,7 +86,7 @@ def row(
     for task, pipeline in pipes.items():
         mine, order = [run for run in runs if run.job.task == task], getattr(pipeline.scheduler, "order", 1)
         found["tasks"][task] |= evaluations.counted(mine, subject.steps, order)
-    predictions: list[Any] = []
+    predictions: Sequence[Any] = []
     if reference.name is not None:
         how = reference.points, reference.owners, name
         predictions = references.predicted(subject, pipes[subject.main_task], *how)

@@ -5,7 +5,7 @@ Consumes a subject; produces its runs of the main task, UNet inputs along them, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +15,9 @@ from stages.files import layout
 from stages.generation import drawing, recording
 from stages.ir import finite
 from stages.machine import fitting
-from stages.measurement import controls, tasks
+from stages.measurement import controls, stored, tasks
 from stages.measurement import subject as subjects
+from stages.measurement.stored import Arrays
 from stages.measurement.subject import Subject
 
 
@@ -26,13 +27,13 @@ class Reference:
 
     `name` says how predictions were computed; None where memory holds no float model, and it is no reference for
     fidelity. `drawn_by` says the same of the runs; if that is a precision's own name, they are its own runs.
-    `owners`: the prompt of each point, by identifier.
+    `owners`: the prompt of each point, by identifier. What of it is kept on disk is read at every look.
     """
 
     name: str | None
     runs: list[tasks.Run]
-    points: list[dict[str, np.ndarray]]
-    predictions: list[np.ndarray]
+    points: list[Arrays]
+    predictions: Sequence[np.ndarray]
     owners: list[str] = field(default_factory=list)
     controls: controls.Controls | None = None
     drawn_by: str | None = None
@@ -98,9 +99,7 @@ def reference(subject: Subject, tick: Callable[[], Any]) -> Reference:
     return Reference(name, runs, points, predictions, owners, control, drawn_by)
 
 
-def recorded(
-    subject: Subject, pipeline: Any, job: tasks.Job, name: str
-) -> tuple[tasks.Run, list[dict[str, np.ndarray]]]:
+def recorded(subject: Subject, pipeline: Any, job: tasks.Job, name: str) -> tuple[tasks.Run, list[Arrays]]:
     """One job's run and UNet inputs along it."""
     run_name = subjects.run_name(job, name)
 
@@ -115,30 +114,30 @@ def recorded(
     return run, kept_points(subject, run_name)
 
 
-def keep_points(subject: Subject, run_name: str, points: list[dict[str, np.ndarray]]) -> None:
+def keep_points(subject: Subject, run_name: str, points: Sequence[Arrays]) -> None:
     subject.kept.put(f"points/{run_name}", flat(points), {"points": len(points)})
 
 
-def kept_points(subject: Subject, run_name: str) -> list[dict[str, np.ndarray]]:
+def kept_points(subject: Subject, run_name: str) -> list[Arrays]:
     """Of a run whose points are there."""
     arrays, facts = subject.kept.found(f"points/{run_name}")
     return unflat(arrays, facts["points"])
 
 
 def predicted(
-    subject: Subject, pipeline: Any, points: list[dict[str, np.ndarray]], owners: list[str], name: str
-) -> list[np.ndarray]:
+    subject: Subject, pipeline: Any, points: Sequence[Arrays], owners: list[str], name: str
+) -> Sequence[np.ndarray]:
     """The UNet's prediction at every point, those of one prompt kept together."""
-    found: list[np.ndarray] = []
+    found: list[tuple[Arrays, str]] = []
     for owner in dict.fromkeys(owners):
         mine = [point for point, other in zip(points, owners, strict=True) if other == owner]
 
-        def make(mine: list[Any] = mine, owner: str = owner) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        def make(mine: list[Any] = mine, owner: str = owner) -> tuple[Arrays, dict[str, Any]]:
             return predict(pipeline, mine, f"{subject.key} {name}, prompt {owner!r}"), {}
 
         arrays, _ = subject.kept.arrays(predictions_name(name, owner), make)
-        found += list(arrays.values())
-    return found
+        found += [(arrays, number) for number in arrays]
+    return stored.each(found)
 
 
 def predictions_name(name: str, owner: str) -> str:
@@ -146,24 +145,24 @@ def predictions_name(name: str, owner: str) -> str:
     return f"predictions/{name}/{owner}"
 
 
-def predict(pipeline: Any, points: list[dict[str, np.ndarray]], what: str) -> dict[str, np.ndarray]:
+def predict(pipeline: Any, points: Sequence[Arrays], what: str) -> dict[str, np.ndarray]:
     """Predictions at points by number; `what` names them in an error."""
-    found = {f"{n:04d}": drawing.predict(pipeline, point) for n, point in enumerate(points)}
+    found = {f"{n:04d}": drawing.predict(pipeline, dict(point)) for n, point in enumerate(points)}
     with finite.of(what):
         finite.require(found, "the UNet's noise predictions, by point")
     return found
 
 
-def flat(points: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def flat(points: Sequence[Arrays]) -> dict[str, np.ndarray]:
     return {f"{number:04d}/{name}": array for number, point in enumerate(points) for name, array in point.items()}
 
 
-def unflat(arrays: dict[str, np.ndarray], count: int) -> list[dict[str, np.ndarray]]:
-    points: list[dict[str, np.ndarray]] = [{} for _ in range(count)]
-    for key, array in arrays.items():
+def unflat(arrays: Arrays, count: int) -> list[Arrays]:
+    names: list[dict[str, str]] = [{} for _ in range(count)]
+    for key in arrays:
         number, name = key.split("/", 1)
-        points[int(number)][name] = array
-    return points
+        names[int(number)][name] = key
+    return [stored.chosen(arrays, mine) for mine in names]
 
 
 def spread(items: list[Any], count: int) -> list[Any]:

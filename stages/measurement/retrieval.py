@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stages.measurement import tasks
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -39,16 +41,14 @@ class Judge:
         wanted = (found["subject"], found["background"]) if found else ("", "")
         return wanted if wanted[0] in self.subjects and wanted[1] in self.colours else None
 
-    def judge(self, pictures: list[Image], texts: list[str]) -> dict[str, float] | None:
+    def judge(self, pictures: Sequence[Image], texts: list[str]) -> dict[str, float] | None:
         """Shares (0 to 1) of the pictures with the subject and the background asked for; None where no prompt is one
         that this judge can read."""
-        asked = [
-            (picture, wanted) for picture, text in zip(pictures, texts, strict=True) if (wanted := self.asked(text))
-        ]
+        asked = {n: wanted for n, text in enumerate(texts) if (wanted := self.asked(text))}
         if not asked:
             return None
-        arrays = np.stack([self._scaled(picture) for picture, _ in asked])
-        subjects, backgrounds = zip(*(wanted for _, wanted in asked), strict=True)
+        arrays = np.stack([self._scaled(pictures[n]) for n in asked])
+        subjects, backgrounds = zip(*asked.values(), strict=True)
         shown = [background(array, self.colours) for array in arrays]
         return {"subject": share(self.nearest(arrays), subjects), "background": share(shown, backgrounds)}
 
@@ -110,9 +110,9 @@ def add_retrieval(
     """
     texts = [run.job.prompt.text for run in expected]
     for name, mine in runs.items():
-        rows[name]["retrieval"] = judge.judge([run.picture for run in mine], texts)
+        rows[name]["retrieval"] = judge.judge(tasks.pictures(mine), texts)
     known = {"prompts": sum(judge.asked(text) is not None for text in texts), "of": len(texts)}
-    return known | (judge.judge([run.picture for run in expected], texts) or {"subject": None, "background": None})
+    return known | (judge.judge(tasks.pictures(expected), texts) or {"subject": None, "background": None})
 
 
 def share(found: Sequence[str], wanted: Sequence[str]) -> float:

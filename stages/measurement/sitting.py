@@ -47,7 +47,7 @@ def encoder(subject: Subject, reference: Reference, runs: Runs, engine: Engine) 
     if control:
         lists += [mine for again in (control.again, control.others) for mine in (reference.runs[: len(again)], again)]
     texts = [run.job.prompt.text for run in reference.runs]
-    found.look_ahead(texts, *([run.picture for run in mine] for mine in lists))
+    found.look_ahead(texts, *map(tasks.pictures, lists))
     engine.rest()
     return found
 

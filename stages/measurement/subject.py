@@ -20,9 +20,10 @@ from stages.generation import drawing, pipelines
 from stages.generation.residency import Room
 from stages.ir import anatomy, finite, parts
 from stages.machine import energy, fitting, memory, sizes
-from stages.measurement import beginning, evaluations, extent, prices, tasks
+from stages.measurement import beginning, evaluations, extent, prices, stored, tasks
 from stages.measurement.extent import Extent
 from stages.measurement.kept import Kept
+from stages.measurement.stored import Arrays
 from stages.prompts import sets
 from stages.quantization import schemes
 
@@ -200,16 +201,16 @@ def let_go(subject: Subject) -> None:
     gc.collect()
 
 
-def jobs(subject: Subject, task: str, pictures: Sequence[Any] = ()) -> list[tasks.Job]:
+def jobs(subject: Subject, task: str, runs: Sequence[Arrays] = ()) -> list[tasks.Job]:
     """One for each prompt that the task is drawn of.
 
-    Image-to-image starts from the base's pictures: `pictures` where the model is its own base.
+    Image-to-image starts from the base's pictures: those of `runs`, as they are kept, where the model is its own base.
     """
     starts = None
     if subject.first_stage is not None:
         starts = subject.first_stage.starts(task)
     elif task == "image-to-image":
-        starts = [tasks.Start(picture) for picture in pictures]
+        starts = [tasks.Start(stored.chosen(arrays, {tasks.PICTURE: tasks.PICTURE})) for arrays in runs]
     prompts = subject.prompts[: subject.extent.prompts[task]]
     return tasks.jobs(task, prompts, starts, subject.settings.benchmark, subject.settings.model.sampler)
 

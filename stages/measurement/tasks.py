@@ -7,7 +7,7 @@ executed steps and seconds. A job gives the same picture wherever and in whateve
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,9 @@ import numpy as np
 
 from stages.generation import drawing
 from stages.ir import finite
-from stages.measurement import fidelity, latency
+from stages.measurement import fidelity, latency, stored
 from stages.measurement.kept import Kept
+from stages.measurement.stored import Arrays
 
 if TYPE_CHECKING:
     from stages.prompts.sets import Prompt
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 TASKS = ("text-to-image", "image-to-image", "two-stage", "two-stage-sdedit")
 Clock = Callable[[], float]  # seconds
+PICTURE = "picture"  # name of its array among those of a run
 FACTS = ("steps", "seconds", "unet_calls", "joules", "node")  # of a run, kept beside its arrays
 TIMED = 4  # pictures of each task that the asking machine draws: latency is never measured through a cluster
 OTHER_SEED = 20_000  # what control pictures are drawn with, apart from both
@@ -33,9 +35,16 @@ OTHER_SEED = 20_000  # what control pictures are drawn with, apart from both
 class Start:
     """What a later stage begins with, the steps and seconds that an earlier stage spent on it."""
 
-    image: Any  # picture, or latents (1, 4, h, w)
+    given: Arrays  # "picture" (height, width, 3), or "latents" (1, 4, h, w)
     steps: int = 0
     seconds: float | None = 0.0  # None where it was drawn by a node of a cluster
+
+    @property
+    def image(self) -> Any:
+        """A picture, or latents as a tensor."""
+        import torch
+
+        return picture(self.given) if PICTURE in self.given else torch.from_numpy(self.given["latents"])
 
 
 @dataclass(frozen=True)
@@ -50,13 +59,21 @@ class Job:
 @dataclass(frozen=True)
 class Run:
     job: Job
-    picture: Any
-    latents: list[np.ndarray]  # after every step
+    drawn: Arrays  # as `drawn` makes them of the picture, and of latents after every step
     steps: int  # of this pipeline alone, as its sampler says
     seconds: float | None  # None where it was drawn by a node of a cluster
     unet_calls: int | None = None  # as the compiled model was called
     joules: float | None = None  # of all processor packages meanwhile, loading that came between included
     node: str | None = None  # of a cluster, that drew it; None: this machine
+
+    @property
+    def picture(self) -> Any:
+        return picture(self.drawn)
+
+    @property
+    def latents(self) -> Sequence[np.ndarray]:
+        """(1, 4, h, w) after every step."""
+        return stored.each([(self.drawn, name) for name in self.drawn if name != PICTURE])
 
     @property
     def whole_s(self) -> float | None:
@@ -111,32 +128,36 @@ def run(pipeline: Any, job: Job, sampler: Sampler, steps: int, clock: Clock = ti
             **job.settings,
         )
 
-    picture, seconds = latency.stopwatch(call, clock)
-    return Run(job, picture, latents, drawing.executed_steps(pipeline), seconds)
+    made, seconds = latency.stopwatch(call, clock)
+    return Run(job, drawn(made, latents), drawing.executed_steps(pipeline), seconds)
+
+
+def drawn(picture: Any, latents: Sequence[np.ndarray]) -> Arrays:
+    """What is kept of a run."""
+    return {f"{step:04d}": array for step, array in enumerate(latents)} | {PICTURE: np.asarray(picture)}
 
 
 def kept_run(kept: Kept, name: str, job: Job, draw: Callable[[], Run]) -> Run:
     """The run of a job that `draw` makes, or made before under this name."""
 
-    def make() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def make() -> tuple[Arrays, dict[str, Any]]:
         found = draw()
-        arrays = {f"{step:04d}": array for step, array in enumerate(found.latents)}
-        return arrays | {"picture": np.asarray(found.picture)}, {name: getattr(found, name) for name in FACTS}
+        return found.drawn, {name: getattr(found, name) for name in FACTS}
 
     arrays, facts = kept.arrays(name, make)
-    latents = [array for step, array in arrays.items() if step != "picture"]
-    return Run(job, _picture(arrays["picture"]), latents, **facts)
+    return Run(job, arrays, **facts)
 
 
-def picture_of(kept: Kept, name: str) -> Any:
-    """Of a run that is kept under this name."""
-    return _picture(kept.found(name)[0]["picture"])
+def pictures(runs: Sequence[Run]) -> Sequence[Any]:
+    """Of each run, read when it is looked at."""
+    return stored.Looks(runs, lambda run: run.picture)
 
 
-def _picture(array: np.ndarray) -> Any:
+def picture(arrays: Arrays) -> Any:
+    """Out of what is kept."""
     from PIL import Image
 
-    return Image.fromarray(array)
+    return Image.fromarray(arrays[PICTURE])
 
 
 def require_picture(run: Run, model: str, precision: str) -> None:
@@ -165,14 +186,12 @@ def first_stage(
 ) -> FirstStage:
     """The base's part in the two-stage tasks, for every prompt; of the first `finished` prompts the whole picture too,
     and of the first `others` half of one with another seed."""
-    import torch
-
     kept = kept or Kept()
 
     def draw(n: int, further: int = 0, **how: Any) -> Start:
         seed = settings.seed + n + further
 
-        def make() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        def make() -> tuple[Arrays, dict[str, Any]]:
             with finite.of(f"prompt {prompts[n].id!r}"):
                 latents, seconds = latency.stopwatch(
                     lambda: drawing.generate(
@@ -183,16 +202,16 @@ def first_stage(
             return {"latents": latents.numpy()}, {"steps": drawing.executed_steps(pipeline), "seconds": seconds}
 
         arrays, facts = kept.arrays(begun_name("half" if how else "finished", seed), make)
-        return Start(torch.from_numpy(arrays["latents"]), facts["steps"], facts["seconds"])
+        return Start(arrays, facts["steps"], facts["seconds"])
 
     def decode(n: int, start: Start) -> Start:
-        def make() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-            picture, seconds = latency.stopwatch(lambda: drawing.decode(pipeline, start.image), clock)
-            return {"picture": np.asarray(picture)}, {"seconds": seconds}
+        def make() -> tuple[Arrays, dict[str, Any]]:
+            made, seconds = latency.stopwatch(lambda: drawing.decode(pipeline, start.image), clock)
+            return {PICTURE: np.asarray(made)}, {"seconds": seconds}
 
         arrays, facts = kept.arrays(begun_name("picture", settings.seed + n), make)
         both = start.seconds, facts["seconds"]
-        return Start(_picture(arrays["picture"]), start.steps, None if None in both else sum(both))
+        return Start(arrays, start.steps, None if None in both else sum(both))
 
     half = {"denoising_end": sampler.high_noise_fraction}
     halves = [draw(n, **half) for n in range(len(prompts))]
@@ -218,5 +237,5 @@ class FirstStage:
 
     def starts(self, task: str) -> list[Start]:
         if task == "image-to-image":  # the picture is given: what it cost does not count
-            return [Start(start.image) for start in self.pictures]
+            return [Start(start.given) for start in self.pictures]
         return {"two-stage": self.halves, "two-stage-sdedit": self.finished}[task]

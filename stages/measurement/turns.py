@@ -33,7 +33,7 @@ def interleaved_runs(
     """Every task and prompt by every precision in turn, after warm-up; but for what is known already."""
     runs: dict[str, list[tasks.Run]] = defaultdict(list)
     for task in subject.all_tasks:
-        todo = subjects.jobs(subject, task, [run.picture for run in reference.runs])
+        todo = subjects.jobs(subject, task, [run.drawn for run in reference.runs])
         known = {name: reference.own_runs(name, task) for name in loaded}
         warmup = subject.extent.warmup if task == subject.main_task else 1
         for _ in range(warmup):
@@ -50,7 +50,7 @@ def interleaved_runs(
 
 def part_times(subject: Subject, loaded: Loaded, reference: Reference) -> dict[str, dict[str, list[float]]]:
     """Seconds of text encoders, one UNet step and VAE decode, each measured in turns of the precisions."""
-    extent, point = subject.extent, reference.points[len(reference.points) // 2]
+    extent, point = subject.extent, dict(reference.points[len(reference.points) // 2])  # read here, not while timed
     sampler, text = subject.settings.model.sampler, subject.prompts[0].text
     latents = torch_tensor(reference.runs[0].latents[-1])
     parts = {
@@ -76,7 +76,7 @@ def step_joules(subject: Subject, loaded: Loaded, reference: Reference) -> dict[
     """Joules of one UNet step, several times, in turns of the precisions; none where no package can be read."""
     if subject.meter.why is not None:
         return {}
-    point = reference.points[len(reference.points) // 2]
+    point = dict(reference.points[len(reference.points) // 2])
     steps = {
         name: lambda pipeline=pipes[subject.main_task]: drawing.predict(pipeline, point)
         for name, pipes in loaded.items()

@@ -18,7 +18,7 @@ def runs(*levels: int) -> list[tasks.Run]:
     """One plain picture of each level of grey."""
     jobs = [tasks.Job("text-to-image", prompt, 1, None, {}) for prompt in PROMPTS[: len(levels)]]
     return [
-        tasks.Run(job, Image.new("RGB", (16, 16), (level,) * 3), [], 5, 1.0)
+        tasks.Run(job, tasks.drawn(Image.new("RGB", (16, 16), (level,) * 3), []), 5, 1.0)
         for job, level in zip(jobs, levels, strict=True)
     ]
 
@@ -82,7 +82,7 @@ def test_the_scheme_is_the_one_that_the_ir_names():
 def test_control_pictures_have_seeds_of_their_own():
     settings = SimpleNamespace(seed=1, strength=0.5, sdedit_strength=0.3)
     sampler = SimpleNamespace(high_noise_fraction=0.8)
-    starts = [tasks.Start(None)] * 4
+    starts = [tasks.Start({})] * 4
     seeds = {
         job.seed
         for further in (0, tasks.OTHER_SEED)

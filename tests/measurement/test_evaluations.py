@@ -16,7 +16,7 @@ def job(**settings: float) -> tasks.Job:
 
 
 def run(steps: int, calls: int | None, **settings: float) -> tasks.Run:
-    return tasks.Run(job(**settings), None, [], steps, 1.0, calls)
+    return tasks.Run(job(**settings), {}, steps, 1.0, calls)
 
 
 def told(*runs: tasks.Run, steps: int, order: int = 1) -> list[str]:

@@ -42,7 +42,7 @@ def test_a_run_comes_back_pixel_by_pixel_with_its_time(tmp_path):
     job = tasks.Job("text-to-image", Prompt("p", "text"), 3, None, {})
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8))
     latents = [np.full((1, 4, 2, 3), step, np.float32) for step in range(12)]
-    made = tasks.Run(job, picture, latents, 12, 0.123456789)
+    made = tasks.Run(job, tasks.drawn(picture, latents), 12, 0.123456789)
     for make in (lambda: made, never):
         found = tasks.kept_run(Kept(tmp_path), "run", job, make)
         assert np.array_equal(np.asarray(found.picture), np.asarray(picture)) and found.picture.mode == "RGB"

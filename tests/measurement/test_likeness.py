@@ -26,7 +26,8 @@ def runs(task: str, *levels: int, latents: float = 1.0) -> list[tasks.Run]:
     """One plain picture of each level of grey, of prompts that read 0, 60, 120, ..."""
     jobs = [tasks.Job(task, Prompt(f"p{60 * n}", str(60 * n)), 1, None, {}) for n in range(len(levels))]
     pictures = [Image.new("RGB", (SIDE, SIDE), (level,) * 3) for level in levels]
-    return [tasks.Run(job, picture, [np.array([latents])], 5, 1.0) for job, picture in zip(jobs, pictures, strict=True)]
+    drawn = [tasks.drawn(picture, [np.array([latents])]) for picture in pictures]
+    return [tasks.Run(job, arrays, 5, 1.0) for job, arrays in zip(jobs, drawn, strict=True)]
 
 
 def rows(*names: str) -> dict:

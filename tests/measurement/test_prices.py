@@ -7,6 +7,7 @@ import pytest
 from stages.machine import description, sizes, speed
 from stages.machine.memory import FP16, INT8, Request
 from stages.measurement import prices
+from stages.measurement.extent import Extent
 
 SETTINGS = SimpleNamespace(
     steps=None, strength=0.5, sdedit_strength=0.3, minutes=8, prompts=8, repetitions=10, warmup=2
@@ -62,3 +63,16 @@ def test_what_is_planned_stays_within_its_time_or_is_the_least(name):
         extent, seconds, left_out = prices.planned(model(), settings, found, None, ASKED, (FP16, INT8))
         assert seconds.of(extent) <= 60 * minutes or extent.main == 2 and not extent.exact
         assert bool(left_out) == (extent.main < 8 or not extent.exact or not extent.controls)
+
+
+def test_what_is_kept_on_disk_is_computed_by_hand():
+    """Of two precisions and the reference: pixels twice, latents after every step, points and predictions at them."""
+    found = sizes.of_architecture("sdxl")
+    latents, picture, text = 4 * 128 * 128 * 4, 3 * 1024 * 1024, 77 * 2048 * 4
+    points = 8 * (2 * (text + latents) + 3 * 2 * latents)
+    of_base = 3 * (25 * latents + 2 * picture) + points
+    many = Extent({"text-to-image": 5000}, 8, True, True, 10, 2)
+    assert prices.kept_gb(model(), SETTINGS, many, found, ASKED, 2) == pytest.approx(5000 * of_base / 1e9)
+    of_refiner = 3 * (5 * latents + 2 * picture) + points + latents + 2 * picture
+    few = Extent({"two-stage": 10}, 8, True, True, 10, 2)
+    assert prices.kept_gb(model("refiner"), SETTINGS, few, found, ASKED, 2) == pytest.approx(10 * of_refiner / 1e9)
