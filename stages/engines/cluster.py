@@ -52,11 +52,13 @@ def connected(address: str) -> Any:
 
 
 def _reach(address: str, services: Any) -> None:
-    """Ray itself would ask for minutes, or for ever, an address that is dead or somebody else's."""
+    """Ray itself would ask for minutes, or for ever, an address that is dead or somebody else's. For a loopback address
+    it takes this machine's own, where a head that listens on loopback alone is not to be had."""
     try:
         found = services.get_ray_address_from_environment(address, None) if address == "auto" else address
         host, _, port = found.rpartition(":")
-        with socket.create_connection((host.strip("[]"), int(port)), PATIENCE_S) as speaking:
+        host = services.resolve_ip_for_localhost(host.strip("[]"))
+        with socket.create_connection((host, int(port)), PATIENCE_S) as speaking:
             speaking.sendall(HELLO)
             if speaking.recv(4)[3:] != SETTINGS:
                 raise ConnectionError("whoever listens there is no head of Ray's")

@@ -6,6 +6,7 @@ Consumes sizes of components and what a picture asks of them; corrected by what 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,8 +30,6 @@ from stages.settings.schema import LATENT_PX
 
 if TYPE_CHECKING:
     from stages.settings.schema import Quantization
-
-TOKENS, EMBEDDING = 77, 2048  # of what a UNet is given, at the most
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def latents_gb(asked: Request) -> float:
 
 def sample_gb(sizes: Sizes, asked: Request) -> float:
     """Of one input of the UNet, in float32."""
-    return batch_of(sizes["unet"], asked) * (TOKENS * EMBEDDING * 4 / 1e9 + latents_gb(asked))
+    return batch_of(sizes["unet"], asked) * (math.prod(sizes["unet"].text) * 4 / 1e9 + latents_gb(asked))
 
 
 def compress(sizes: Sizes) -> Need:

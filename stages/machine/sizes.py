@@ -31,12 +31,14 @@ class Size:
     """One component. `gmacs`: giga multiply-accumulates for one latent at 512 and at 1024 pixels, of a UNet.
 
     `embeds_guidance`: the UNet takes the guidance scale as an input (latent consistency), and so never a batch of two.
+    `text`: tokens and features of the prompt that a UNet is given; SDXL's, where that is not known.
     """
 
     parameters: int
     convolution: int  # of them in kernels of convolutions
     gmacs: tuple[float, float] | None = None
     embeds_guidance: bool = False
+    text: tuple[int, int] = (77, 2048)
 
 
 Sizes = dict[str, Size]  # by checkpoint folder: unet, vae, text_encoder, text_encoder_2
@@ -70,6 +72,10 @@ def of_ir(folder: Path) -> Sizes:
             other = found.get(component.folder, Size(0, 0))  # the VAE's other half
             counts = other.parameters + size.parameters, other.convolution + size.convolution
             found[component.folder] = replace(size, parameters=counts[0], convolution=counts[1])
+    if shape := ir_parts.fixed_shape(folder, "unet", "encoder_hidden_states"):
+        tokens, width = shape[-2:]
+        default = found["unet"].text
+        found["unet"] = replace(found["unet"], text=(tokens or default[0], width or default[1]))
     return found
 
 

@@ -79,12 +79,11 @@ def lighter(source: Path, target: Path, speed: Speed, own: Sampler, latents: Lat
 
 def quantize_decoder(source: Path, target: Path, latents: list[np.ndarray]) -> None:
     """Convolutions in INT8, with the widest ranges that these latents show; ends and attention stay float."""
-    import nncf
-    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
-
     model = runtime.read(source)
     name = model.inputs[0].get_any_name()
-    with schemes.quiet():
+    with schemes.quiet() as nncf:
+        from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+
         found = nncf.quantize(
             model,
             nncf.Dataset(latents, lambda one: {name: one}),

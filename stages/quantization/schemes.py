@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.files import manifest, pieces, placing
+from stages.generation import libraries
 from stages.ir import anatomy, runtime, saving, tracing
 from stages.ir.anatomy import DECOMPRESSION
 from stages.machine import apart, description
@@ -242,13 +243,11 @@ def compress(
     half: bool = False,
 ) -> None:
     """The weights of a part, which is called `name`; without settings all of them in INT8. `half`: in 7 bits."""
-    import nncf
-
-    mode = nncf.CompressWeightsMode[(settings and settings.weights or "int8_sym").upper()]
-    grouped = _grouped(settings) if settings and mode.name.startswith("INT4") else {}
-    patterns = list(settings.ignored_patterns) if settings else []
-    ignored = nncf.IgnoredScope(patterns=patterns, types=list(ignored_types))
-    with quiet():
+    with quiet() as nncf:
+        mode = nncf.CompressWeightsMode[(settings and settings.weights or "int8_sym").upper()]
+        grouped = _grouped(settings) if settings and mode.name.startswith("INT4") else {}
+        patterns = list(settings.ignored_patterns) if settings else []
+        ignored = nncf.IgnoredScope(patterns=patterns, types=list(ignored_types))
         model = nncf.compress_weights(runtime.read(source), mode=mode, ignored_scope=ignored, **grouped)
         if half:
             units.halve(model, units.named(runtime.read(source)))
@@ -329,10 +328,13 @@ def save(model: ov.Model, target: Path, name: str = UNET) -> None:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """NNCF without its log and its progress bars, which it prints to stdout; errors still come through."""
-    import nncf
+def quiet() -> Iterator[Any]:
+    """NNCF without its log and its progress bars, which it prints to stdout; errors still come through.
 
-    nncf.set_log_level(logging.ERROR)
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
+    Where torch is not imported, it is not by NNCF either, which asks of every model whether it is one of torch's.
+    """
+    with libraries.without("torch"), contextlib.redirect_stdout(io.StringIO()):
+        import nncf
+
+        nncf.set_log_level(logging.ERROR)
+        yield nncf

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.conftest import ROOT
+from tests.cluster.conftest import ROOT, nodes
 
 COMMAND = """
 import sys
@@ -63,6 +63,16 @@ def test_somebody_else_listens_at_the_address(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         line, seconds = refused(tmp_path, f"127.0.0.1:{other.getsockname()[1]}")
     assert "no Ray cluster is to be had at 127.0.0.1:" in line and seconds < 60
+
+
+def test_a_head_on_loopback_that_ray_looks_for_elsewhere(tmp_path: Path) -> None:
+    from ray._private import services
+
+    if services.get_node_ip_address() == "127.0.0.1":
+        pytest.skip("this machine has no other address")
+    with nodes(1) as one:
+        line, seconds = refused(tmp_path, one.address)
+    assert f"no Ray cluster is to be had at {one.address} (" in line and seconds < 20
 
 
 def test_ray_is_not_installed(tmp_path: Path) -> None:
