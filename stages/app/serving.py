@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.checkpoints import lean
 from stages.files import placing
-from stages.generation import libraries
 from stages.studio import uploads
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def served(studio: Studio, root: Path, host: str = LOOPBACK, port: int | None = 
 
 
 def _served(studio: Studio, root: Path, folder: Path, host: str, port: int | None, secret: str | None) -> Iterator[str]:
-    with _no_stubs(), libraries.uncollected():
+    with _no_stubs(), lean.uncollected():
         import gradio  # noqa: F401
     from starlette.middleware import Middleware
 

@@ -8,14 +8,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from stages.checkpoints.lean import lean
+
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence what tracing always says: constant shape checks, and notices of transformers and diffusers."""
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # read at import, where the first notice is given
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    import torch
-    import transformers
+    with lean():
+        import torch
+        import transformers
 
     with warnings.catch_warnings():
         for category in (torch.jit.TracerWarning, FutureWarning, DeprecationWarning):

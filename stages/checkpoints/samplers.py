@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.checkpoints import components, configurations
+from stages.checkpoints.lean import lean
 from stages.settings import samplers
 
 if TYPE_CHECKING:
@@ -20,14 +21,16 @@ FILE = Path("scheduler/scheduler_config.json")
 
 def load(folder: Path, sampler: Sampler) -> Any:
     """The scheduler that `sampler` names, trained as the folder's configuration says, with the sampler's options."""
-    import diffusers
+    with lean():
+        import diffusers
 
+        scheduler = getattr(diffusers, sampler.scheduler)  # imported here: the module is lazy
     trained = components.read_json(folder / FILE)
     _require_kind(folder / FILE, str(trained.get("_class_name") or ""), sampler.scheduler)
     trained = {name: value for name, value in trained.items() if value is not None}  # null: whatever the class takes
     options = samplers.unless_said(sampler.scheduler) | trained | sampler.options
     try:
-        return getattr(diffusers, sampler.scheduler).from_config(options)
+        return scheduler.from_config(options)
     except (ValueError, NotImplementedError) as error:
         raise ValueError(f"sampler.options {sampler.options} do not make a {sampler.scheduler}: {error}") from error
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.checkpoints import architectures, components, configurations
+from stages.checkpoints.lean import lean
 from stages.checkpoints.quiet import quiet
 from stages.files import disk, manifest, placing
 
@@ -56,17 +57,18 @@ def empty(part: str, settings: dict[str, Any]) -> Any:
 
 def built(class_name: str, settings: dict[str, Any]) -> Any:
     """The same of a class by its name; what it does not take has no effect. ValueError where it cannot be built."""
-    with quiet():
+    with quiet(), lean():
         import diffusers
         import torch
         import transformers
 
     settings = configurations.known(class_name, settings)
     try:
+        with lean():  # imported here: the modules are lazy
+            of_text = hasattr(transformers, class_name)
+            found = getattr(transformers if of_text else diffusers, class_name)
         with torch.device("meta"):
-            if hasattr(transformers, class_name):
-                return getattr(transformers, class_name)(transformers.CLIPTextConfig(**settings))
-            return getattr(diffusers, class_name).from_config(settings)
+            return found(transformers.CLIPTextConfig(**settings)) if of_text else found.from_config(settings)
     except CANNOT_BE_BUILT as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(f"no {class_name} can be built with this configuration ({said[:200]})") from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.checkpoints import components, vocabularies
+from stages.checkpoints.lean import lean
 from stages.checkpoints.quiet import quiet
 from stages.checkpoints.vocabularies import Vocabulary
 
@@ -123,7 +124,8 @@ def _check_end(vocabulary: Vocabulary, token: str, said: int, encoder_path: Path
 
 def _load(folder: Path) -> Any:
     with quiet():
-        from transformers import CLIPTokenizerFast
+        with lean():
+            from transformers import CLIPTokenizerFast
 
         return CLIPTokenizerFast.from_pretrained(folder, local_files_only=True)
 

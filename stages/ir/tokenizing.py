@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.checkpoints.components import TOKENIZER_FILES
+from stages.checkpoints.lean import lean
 from stages.checkpoints.quiet import quiet
 from stages.ir.tracing import settle_names
 
@@ -20,8 +21,10 @@ IR_NAMES = ("openvino_tokenizer.xml", "openvino_detokenizer.xml")
 def write_tokenizer(source: Path, target: Path) -> None:
     """Copy a tokenizer and convert it; both IRs lie beside the copied files."""
     import openvino as ov
-    from openvino_tokenizers import convert_tokenizer
-    from transformers import CLIPTokenizerFast
+
+    with lean():
+        from openvino_tokenizers import convert_tokenizer
+        from transformers import CLIPTokenizerFast
 
     target.mkdir(parents=True, exist_ok=True)
     for name in TOKENIZER_FILES:

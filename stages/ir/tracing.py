@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.checkpoints.components import Component
+from stages.checkpoints.lean import lean
 from stages.checkpoints.quiet import quiet
 from stages.ir import saving
 from stages.ir.traceable import TRACEABLES, Traceable
@@ -19,13 +20,15 @@ COUNTED = re.compile(r"[A-Z]\w*_\d+(\.\d+)?")  # Convert_49779, RaggedToDense_24
 
 def write_ir(checkpoint: Path, component: Component, target: Path) -> None:
     """Convert one component of the pipeline in `checkpoint` and save it to `target`, an .xml path."""
-    import torch
+    with quiet():
+        import torch
 
-    with quiet(), torch.no_grad():
-        traceable = TRACEABLES[component.name](checkpoint)
-        model = _convert(traceable)
-        settle_names(model, component.name)
-        saving.save(model, target)
+        with lean():  # of what each component is a module of
+            traceable = TRACEABLES[component.name](checkpoint)
+        with torch.no_grad():
+            model = _convert(traceable)
+    settle_names(model, component.name)
+    saving.save(model, target)
 
 
 def settle_names(model: Any, name: str) -> None:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stages.checkpoints.lean import lean
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -58,13 +60,15 @@ class Clip:
 def load(folder: Path, threads: int | None = None) -> Clip:
     """The model in `folder`; ValueError where its weights are not those that its config.json describes."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read at import, where the first lines are said
-    import torch
-    import transformers
+    with lean():
+        import torch
+        import transformers
 
+        model_class = transformers.CLIPModel  # imported here: the module is lazy
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     options = {"dtype": torch.float32, "use_safetensors": True, "ignore_mismatched_sizes": True}
-    model, found = transformers.CLIPModel.from_pretrained(folder, output_loading_info=True, **options)
+    model, found = model_class.from_pretrained(folder, output_loading_info=True, **options)
     wrong = sorted(found["missing_keys"]) + sorted(name for name, *_ in found["mismatched_keys"])
     if wrong:  # transformers would have put random weights there
         raise ValueError(f"{folder}: weights of {wrong[0]} are missing or of another shape than config.json says")

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.checkpoints import lean
 from stages.files import manifest, pieces, placing
-from stages.generation import libraries
 from stages.ir import anatomy, runtime, saving, tracing
 from stages.ir.anatomy import DECOMPRESSION
 from stages.machine import apart, description
@@ -333,7 +333,7 @@ def quiet() -> Iterator[Any]:
 
     Where torch is not imported, it is not by NNCF either, which asks of every model whether it is one of torch's.
     """
-    with libraries.without("torch"), contextlib.redirect_stdout(io.StringIO()):
+    with lean.without("torch"), contextlib.redirect_stdout(io.StringIO()):
         import nncf
 
         nncf.set_log_level(logging.ERROR)
