@@ -89,8 +89,11 @@ class SeparateStudio:
 def studio(device: Device, root: Path, limit_gb: float | None) -> Studio:
     """Over there: the libraries, which take seconds, then the studio. Nothing is asked of any network."""
     os.environ["HF_HUB_OFFLINE"] = "1"
+    from tqdm import tqdm
+
     from stages.generation import libraries, pipelines
 
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which outlives a process that is killed
     for name in set(pipelines.CLASSES.values()):
         libraries.pipeline_class(name)
     return Studio(device, root, limit_gb)
