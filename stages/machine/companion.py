@@ -14,8 +14,9 @@ import signal
 import tempfile
 import traceback
 import weakref
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,9 @@ class Companion:
         self._number, self._read, self._made = MAKING, 0, False
         # The place in which it leaves temporary files goes with it, however it ends.
         self._process = context.Process(target=_serve, args=(theirs, self._log, make, arguments))
-        self._process.start()
+        resource_tracker.ensure_running()  # begun by the process's start, it would let Ctrl-C through to that
+        with _no_ctrl_c():
+            self._process.start()
         theirs.close()
 
     def ready(self, patience_s: float | None = None) -> bool:
@@ -158,8 +161,19 @@ class _Wish:
         return self._stop
 
 
+@contextmanager
+def _no_ctrl_c() -> Iterator[None]:
+    """Ctrl-C waits; for a process that is started here, until it says what it makes of it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(pipe: Any, log: Path, make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     parent.child_ends_with_parent()
     tempfile.tempdir = str(log.parent)
     printed = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

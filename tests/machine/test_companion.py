@@ -152,6 +152,15 @@ def test_whether_it_is_ready_can_be_looked_at() -> None:
     one.end()
 
 
+def test_ctrl_c_before_it_has_begun_does_not_reach_it() -> None:
+    one = Companion(Counter, 3)
+    os.kill(one.pid, signal.SIGINT)
+    assert one.ask("add", 1) == 4
+    os.kill(one.pid, signal.SIGINT)
+    assert one.ask("add", 1) == 5
+    one.end()
+
+
 def test_who_waits_is_told_of_a_kill_and_not_of_what_was_printed_before() -> None:
     one = Companion(Counter, 3)
     one.ask("chatter")
