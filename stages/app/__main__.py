@@ -34,6 +34,7 @@ def app(arguments: argparse.Namespace) -> None:
         with serving.served(studio, Path("."), arguments.host, arguments.port) as address:
             print(serving.closing(address, arguments.host), flush=True)
             _wait()
+            studio.end()  # who draws is told so before the page is closed
 
 
 def _wait() -> None:
