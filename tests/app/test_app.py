@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,10 @@ def drawer(page: int) -> int:
     return found
 
 
+def until_it_draws(news: Iterator[dict[str, Any]]) -> None:
+    next(told for told in news if re.search(r"step \d+ of 1000", json.dumps(told)))
+
+
 def has_torch(pid: int) -> bool:
     return "libtorch" in Path(f"/proc/{pid}/maps").read_text()
 
@@ -46,17 +51,18 @@ def test_a_drawing_process_that_is_killed_costs_its_picture_and_the_page_goes_on
         client, first = proof.Client(address), drawer(page.pid)
         client.draw(values())
         assert has_torch(first) and not has_torch(page.pid)
-        living = True
-        for told in client.news(values(steps=1000, width=96, height=96)):
-            if living and re.search(r"step \d+ of 1000", json.dumps(told)):
-                os.kill(first, signal.SIGKILL)
-                living = False
+        going = client.news(values(steps=1000, width=96, height=96))
+        until_it_draws(going)
+        os.kill(first, signal.SIGKILL)
+        *_, told = going
         said = json.dumps(told)
         assert told["success"] and "the picture is lost: its process was killed (SIGKILL)" in said
         assert "draw it again" in said
         client.draw(values())
         second = drawer(page.pid)
         assert second != first
+        going = client.news(values(steps=1000, width=96, height=96))
+        until_it_draws(going)
         for pid in (second, page.pid):  # Ctrl-C reaches both
             os.kill(pid, signal.SIGINT)
         assert page.wait(30) == 0
