@@ -99,7 +99,7 @@ def test_a_process_killed_between_pictures_costs_none(sketching) -> None:
     studio = sketching()
     first = studio.draw(asked())
     os.kill(first, signal.SIGKILL)
-    assert soon(lambda: not is_there(first))
+    assert soon(lambda: not studio._made.result().is_alive())  # all its threads, not the first alone
     assert studio.draw(asked()) != first
 
 
@@ -108,7 +108,7 @@ def test_a_process_lives_on_when_the_thread_that_renewed_it_has_ended(sketching)
     studio, seen = sketching(), []
     first = studio.draw(asked())
     os.kill(first, signal.SIGKILL)
-    assert soon(lambda: not is_there(first))
+    assert soon(lambda: not studio._made.result().is_alive())  # all its threads, not the first alone
     thread = threading.Thread(target=lambda: seen.append(studio.draw(asked())))
     thread.start()
     thread.join()
