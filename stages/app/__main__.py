@@ -4,9 +4,9 @@
     python -m stages.app --port 8000 --memory 8 device.threads=4
     POCKETXL_APP_PASSWORD=... python -m stages.app --host 0.0.0.0    # for others too, who log in as `pocketxl`
 
-Consumes the IR in artifacts/ir; produces a page until Ctrl-C, and nothing on the disk. Models are loaded when they are
-first drawn with, as many as fit the memory; who comes while somebody draws waits in a queue. Nothing is asked of any
-network.
+Consumes the IR in artifacts/ir; produces a page until Ctrl-C, and nothing on the disk. A process of its own draws, and
+if the system kills it for memory the page goes on. Models are loaded when they are first drawn with, as many as fit the
+memory; who comes while somebody draws waits in a queue. Nothing is asked of any network.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ def app(arguments: argparse.Namespace) -> None:
     settings = config.load(READS, None, arguments.overrides)
     serving.password(arguments.host)  # a missing one is told before anything is loaded
     print("The page opens in a few seconds ...", flush=True)
-    from stages.studio.studio import Studio
+    from stages.studio.separate import SeparateStudio
 
-    studio = Studio(settings.device, Path("."), arguments.memory)
-    with serving.served(studio, Path("."), arguments.host, arguments.port) as address:
-        print(serving.closing(address, arguments.host), flush=True)
-        _wait()
+    # Its process imports what draws while this one imports what serves.
+    with SeparateStudio(settings.device, Path("."), arguments.memory) as studio:
+        with serving.served(studio, Path("."), arguments.host, arguments.port) as address:
+            print(serving.closing(address, arguments.host), flush=True)
+            _wait()
+            studio.end()  # who draws is told so before the page is closed
 
 
 def _wait() -> None:

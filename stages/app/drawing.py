@@ -13,17 +13,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from stages.generation import libraries, pipelines
 from stages.studio.studio import Stopped
 
 if TYPE_CHECKING:
     from stages.studio.request import Request
-    from stages.studio.studio import Drawn, Progress, Studio
+    from stages.studio.separate import SeparateStudio
+    from stages.studio.studio import Drawn, Progress
 
 EVERY_S = 0.1  # news of one part
 
 
-def drawn(studio: Studio, requests: list[Request], stop: threading.Event) -> Iterator[tuple[int, Progress | Drawn]]:
+def drawn(
+    studio: SeparateStudio, requests: list[Request], stop: threading.Event
+) -> Iterator[tuple[int, Progress | Drawn]]:
     """(number of the request, what is new of it). Raises what the studio raises: Stopped, Refused.
 
     Each is drawn to its end before the next; none is begun where `stop` is set already.
@@ -35,13 +37,7 @@ def drawn(studio: Studio, requests: list[Request], stop: threading.Event) -> Ite
             yield number, found
 
 
-def prepare() -> None:
-    """Import what drawing needs, which takes seconds: done while a person writes, the first picture comes sooner."""
-    for name in set(pipelines.CLASSES.values()):
-        libraries.pipeline_class(name)
-
-
-def _one(studio: Studio, request: Request, stop: threading.Event) -> Iterator[Progress | Drawn]:
+def _one(studio: SeparateStudio, request: Request, stop: threading.Event) -> Iterator[Progress | Drawn]:
     told: queue.SimpleQueue[Any] = queue.SimpleQueue()
     end: list[Any] = []
 

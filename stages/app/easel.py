@@ -27,7 +27,12 @@ PARTS = {
     "decode": "decoding",
     "whole": "the whole picture",
 }
-DOING = {"load": "loading {model} {precision}", "text": "reading the prompt", "decode": "decoding"}
+DOING = {
+    "libraries": "loading libraries",
+    "load": "loading {model} {precision}",
+    "text": "reading the prompt",
+    "decode": "decoding",
+}
 
 
 def empty() -> str:

@@ -6,7 +6,6 @@ what is drawn and how it is shown is decided by the modules beside this one; her
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from stages.studio.request import Refused, Request
 from stages.studio.studio import Drawn, Stopped
 
 if TYPE_CHECKING:
-    from stages.studio.studio import Studio
+    from stages.studio.separate import SeparateStudio
 
 CLEAN_S = (600, 7200)  # how often uploads are looked at, and how old they get
 THREADS = 3 * LONGEST  # who waits has one each, and who stops another
@@ -33,10 +32,8 @@ NAME = "PocketXL"
 class Page:
     """The fields by name, the places where answers stand, and what answers."""
 
-    def __init__(self, studio: Studio, root: Path, folder: Path) -> None:
+    def __init__(self, studio: SeparateStudio, root: Path, folder: Path) -> None:
         self.studio, self.root, self.sessions = studio, root, Sessions(folder)
-        self._preparing = threading.Thread(target=drawing.prepare, name="preparing", daemon=True)
-        self._first = threading.Lock()
         self.blocks = gr.Blocks(title=NAME, analytics_enabled=False, delete_cache=CLEAN_S)
         with self.blocks:
             self.header = gr.HTML(elem_id="head")
@@ -139,17 +136,11 @@ class Page:
         if not at_hand:
             said = f"There is no IR at hand yet: {shelf.MAKE}. Then load this page anew."
             return [_head(), _said(said), gr.skip(), *self._form({"new_seed": True})]
-        self._prepare()
         try:
             values, said = reproducing.from_link(at_hand, dict(request.query_params))
         except ValueError as error:
             values, said = {}, [f"The link cannot be read: {error}"]
         return [_head(), _said(*said), *self._filled(at_hand, values)]
-
-    def _prepare(self) -> None:
-        """Once, when somebody looks: until then the process is small."""
-        if self._first.acquire(blocking=False):
-            self._preparing.start()
 
     def closed(self, request: gr.Request) -> None:
         self.sessions.end(request.session_hash)
@@ -204,13 +195,10 @@ class Page:
             session.ended.set()
 
     def _wait(self, place: Iterator[int]) -> Iterator[list[Any]]:
-        """For those before, and for libraries: two threads must not import the same ones at once."""
+        """For those before."""
         rest = [gr.skip()] * 4
         for before in place:
             yield [_said(f"Waiting: {before} {'picture' if before == 1 else 'pictures'} before yours"), *rest]
-        if self._preparing.is_alive():
-            yield [_said("Loading libraries"), *rest]
-            self._preparing.join()
 
     def _follow(self, session: Session, asked: list[Request], seed: str, began: str | None) -> Iterator[list[Any]]:
         shown, rest = [], [gr.skip(), gr.skip()]

@@ -22,7 +22,7 @@ from stages.files import placing
 from stages.studio import uploads
 
 if TYPE_CHECKING:
-    from stages.studio.studio import Studio
+    from stages.studio.separate import SeparateStudio
 
 LOOPBACK, PORT = "127.0.0.1", 7860
 PASSWORD, USER = "POCKETXL_APP_PASSWORD", "pocketxl"
@@ -68,7 +68,7 @@ def closing(address: str, host: str) -> str:
 
 
 @contextmanager
-def served(studio: Studio, root: Path, host: str = LOOPBACK, port: int | None = None) -> Iterator[str]:
+def served(studio: SeparateStudio, root: Path, host: str = LOOPBACK, port: int | None = None) -> Iterator[str]:
     """The page's address while it is served. ValueError without a password where one is due, or a free port."""
     secret = password(host)
     with placing.passing(placing.scratch("app")) as folder:
@@ -77,7 +77,9 @@ def served(studio: Studio, root: Path, host: str = LOOPBACK, port: int | None = 
             yield from _served(studio, root, folder, host, port, secret)
 
 
-def _served(studio: Studio, root: Path, folder: Path, host: str, port: int | None, secret: str | None) -> Iterator[str]:
+def _served(
+    studio: SeparateStudio, root: Path, folder: Path, host: str, port: int | None, secret: str | None
+) -> Iterator[str]:
     with _no_stubs(), lean.uncollected():
         import gradio  # noqa: F401
     from starlette.middleware import Middleware

@@ -31,6 +31,10 @@ class Refused(ValueError):
         super().__init__(said)
         self.field = field
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process: an exception's own way would make it anew of the text alone."""
+        return type(self), (self.field, str(self))
+
 
 @dataclass(frozen=True)
 class Request:

@@ -30,7 +30,7 @@ from stages.studio.shelf import Item
 if TYPE_CHECKING:
     from stages.settings.schema import Device
 
-LOAD, TEXT, STEP, DECODE = "load", "text", "step", "decode"
+LIBRARIES, LOAD, TEXT, STEP, DECODE = "libraries", "load", "text", "step", "decode"
 PARTS = ("load", "text_encoders", "unet", "decode")
 
 
@@ -40,7 +40,7 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Progress:
-    part: str  # LOAD, TEXT, STEP or DECODE
+    part: str  # LOAD, TEXT, STEP or DECODE; LIBRARIES before, where another process still imports them
     step: int = 0  # finished, of `steps`
     steps: int = 0
     preview: Any = None  # a small picture, now and then

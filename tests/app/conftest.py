@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests import browser
+from tests.app import listening
 from tests.tiny_ir import CPU, tiny_int8, tiny_ir, tiny_root
 
 ROOT = Path(__file__).parents[2]
@@ -106,12 +107,12 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(root):
-    """Its address, its studio, and whom this process spoke to since."""
+    """Its address, its studio, and whom this process spoke to since; the one that draws writes it to `spoken`."""
     if browser.CHROMIUM is None:
         pytest.skip(browser.MISSING)
     pytest.importorskip("gradio")
     from stages.app import serving
-    from stages.studio.studio import Studio
+    from stages.studio import separate
 
     spoken: list[str] = []
 
@@ -122,9 +123,10 @@ def page(root):
             spoken.append(str(arguments[0]))
 
     sys.addaudithook(listen)
-    studio = Studio(CPU, root)
-    with serving.served(studio, root) as address:
-        yield SimpleNamespace(address=address, studio=studio, spoken=spoken)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(separate, "studio", listening.studio)
+        with separate.SeparateStudio(CPU, root) as studio, serving.served(studio, root) as address:
+            yield SimpleNamespace(address=address, studio=studio, spoken=spoken)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tests import browser
+from tests.app import listening
 from tests.odd_pictures import png_that_says
 
 pytest.importorskip("gradio")
@@ -346,5 +347,6 @@ def test_a_closed_tab_leaves_no_picture_behind(visit, page):
     raise AssertionError(f"{path} is still there")
 
 
-def test_the_server_spoke_to_nobody_but_this_machine(page, picture):
-    assert set(page.spoken) <= {"127.0.0.1", "::1", "localhost", "None"}
+def test_the_server_and_the_process_that_draws_spoke_to_nobody_but_this_machine(page, root, picture):
+    spoken = [*page.spoken, *(root / listening.SPOKEN).read_text().splitlines()]
+    assert set(spoken) <= {"127.0.0.1", "::1", "localhost", "None"}

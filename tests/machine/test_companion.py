@@ -7,10 +7,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from stages.machine.apart import Ended
 from stages.machine.companion import Companion, one_line
 
 
@@ -33,6 +37,29 @@ class Counter:
 
     def place(self) -> str:
         return tempfile.mkdtemp()
+
+    def chatter(self) -> None:
+        print("of no concern", flush=True)
+
+    def to(self, most: int, tell, stop) -> int:
+        for number in range(most):
+            if stop.is_set():
+                raise Halted(number)
+            tell(number)
+            time.sleep(0.005)
+        return most
+
+    def fall(self, tell, stop) -> None:
+        raise NoPickle("it broke", lambda: None)
+
+
+class Halted(Exception):
+    def __init__(self, number: int) -> None:
+        super().__init__("halted")
+        self.number = number
+
+    def __reduce__(self):
+        return Halted, (self.number,)
 
 
 class NoPickle(Exception):
@@ -73,6 +100,73 @@ def test_a_crash_is_named_with_its_last_words() -> None:
     one.ready()
     with pytest.raises(ValueError, match=r"its process crashed \(SIGSEGV\).*its last line: about to fall"):
         one.ask("crash")
+    one.end()
+
+
+@pytest.fixture(scope="module")
+def counter() -> Iterator[Companion]:
+    one = Companion(Counter, 3)
+    yield one
+    one.end()
+
+
+def test_news_of_a_question_comes_in_order_before_its_answer(counter: Companion) -> None:
+    seen: list[int] = []
+    assert counter.follow("to", 5, tell=seen.append, stop=threading.Event()) == 5
+    assert seen == [0, 1, 2, 3, 4]
+
+
+def test_a_wish_to_stop_is_heard_on_the_way_and_what_is_raised_comes_as_it_was(counter: Companion) -> None:
+    stop = threading.Event()
+    with pytest.raises(Halted) as halted:
+        counter.follow("to", 100_000, tell=lambda number: number == 3 and stop.set(), stop=stop)
+    assert 3 < halted.value.number < 100 and "in to" in halted.value.__notes__[0]
+    assert counter.ask("add", 0) == 3
+
+
+def test_a_wish_that_comes_too_late_stops_nothing_else(counter: Companion) -> None:
+    stop = threading.Event()
+    assert counter.follow("to", 1, tell=lambda _: stop.set(), stop=stop) == 1
+    assert counter.follow("to", 4, tell=print, stop=threading.Event()) == 4
+
+
+def test_a_listener_that_fails_stops_the_question_and_the_next_one_gets_its_own_answer(counter: Companion) -> None:
+    def fail(number: int) -> None:
+        raise KeyError(number)
+
+    with pytest.raises(KeyError):
+        counter.follow("to", 100_000, tell=fail, stop=threading.Event())
+    assert counter.ask("add", 0) == 3
+
+
+def test_an_error_that_cannot_travel_says_the_same(counter: Companion) -> None:
+    with pytest.raises(RuntimeError, match="NoPickle: \nit broke") as broken:
+        counter.follow("fall", tell=print, stop=threading.Event())
+    assert "in fall" in broken.value.__notes__[0]
+
+
+def test_whether_it_is_ready_can_be_looked_at() -> None:
+    one = Companion(Counter, 3)
+    assert not one.ready(0)
+    assert one.ready() and one.ready(0) and one.is_alive()
+    one.end()
+
+
+def test_ctrl_c_before_it_has_begun_does_not_reach_it() -> None:
+    one = Companion(Counter, 3)
+    os.kill(one.pid, signal.SIGINT)
+    assert one.ask("add", 1) == 4
+    os.kill(one.pid, signal.SIGINT)
+    assert one.ask("add", 1) == 5
+    one.end()
+
+
+def test_who_waits_is_told_of_a_kill_and_not_of_what_was_printed_before() -> None:
+    one = Companion(Counter, 3)
+    one.ask("chatter")
+    with pytest.raises(Ended, match=r"^its process was killed \(SIGKILL\)") as killed:
+        one.follow("to", 100_000, tell=lambda number: number == 3 and one.kill(), stop=threading.Event())
+    assert "concern" not in str(killed.value) and not one.is_alive()
     one.end()
 
 
