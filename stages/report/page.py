@@ -41,6 +41,7 @@ TEMPLATES = Path(__file__).parent
 THUMBNAIL = 208  # pixels: twice what a wide screen shows of one
 PARTS = ("text_encoders_s", "vae_decode_s")
 PART_NAMES = ("text encoders", "UNet steps", "VAE decode")
+LONGEST = 30  # entries of a list of theirs
 LEFT_OUT = ("raw", "layers", "points")  # of the records on the page: long, and in record.json
 ABOUT = {
     "worst": "The three prompts of each model whose pictures differ most from float32's, worst first, with their PSNR.",
@@ -81,6 +82,7 @@ def page(
             after_name=found[0].after,
             scenes=[first_seen, *seen] if first_seen else [],
             data=viewer.data(seen),
+            prompts=(viewer.PROMPTS, viewer.prompts(found)),
             gain=grids.GAIN,
             warnings=summary.warnings(found, machine),
             true_size=true_size.on_page(at_true_size) if at_true_size else None,
@@ -257,7 +259,8 @@ def setting_row(result: Result) -> list[str]:
 
 
 def record(result: Result) -> str:
-    """record.json to be read: without raw measurements and layers, null for what is not finite."""
+    """record.json to be read: without raw measurements and layers, the beginning of long lists, null for what is not
+    finite."""
     return json.dumps(readable(result.record), indent=1, ensure_ascii=False)
 
 
@@ -265,5 +268,6 @@ def readable(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: readable(inner) for key, inner in value.items() if key not in LEFT_OUT}
     if isinstance(value, list):
-        return [readable(inner) for inner in value]
+        left_out = [f"{len(value) - LONGEST} more in record.json"] if len(value) > LONGEST else []
+        return [readable(inner) for inner in value[:LONGEST]] + left_out
     return None if isinstance(value, float) and not results.is_number(value) else value

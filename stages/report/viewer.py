@@ -22,6 +22,7 @@ from stages.report.results import BEFORE, Result
 from stages.report.words import in_db
 
 ROOM = 3_400_000  # bytes of a page of 5 MB
+PROMPTS = 40  # of a task of one model, to choose from: nobody looks through a thousand
 TASKS = {
     results.TEXT_TO_IMAGE: "text to image",
     results.TWO_STAGE: "base, then refiner",
@@ -66,7 +67,18 @@ def of_task(result: Result, task: str, schemes: Sequence[Result]) -> list[Scene]
             for take in source.takes(task, name):
                 scene = shown.setdefault(take.prompt_id, Scene(result, task, take.prompt_id, take.prompt))
                 scene.takes[name], scene.sources[name] = take, source
-    return [scene for scene in shown.values() if len(scene.takes) > 1]
+    return few([scene for scene in shown.values() if len(scene.takes) > 1], result)
+
+
+def few(shown: list[Scene], result: Result) -> list[Scene]:
+    """The first PROMPTS, and whatever prompts came out worst."""
+    worst = {entry["id"] for entry in result.value(result.after, "worst_prompts") or []}
+    return shown[:PROMPTS] + [scene for scene in shown[PROMPTS:] if scene.prompt_id in worst]
+
+
+def prompts(found: list[Result]) -> int:
+    """Of the model that has most of them, shown or not."""
+    return max((len(one.takes(grids.main_task(one), one.after)) for one in found if not one.missing), default=0)
 
 
 def embed(shown: list[Scene], room: int = ROOM) -> list[Scene]:

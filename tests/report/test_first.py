@@ -131,6 +131,26 @@ def test_large_pictures_keep_a_page_under_5_mb_and_carry_their_differences(tmp_p
     assert len(page.page(found, {}, {}, page.draw_plots(found))) < 5e6
 
 
+def test_a_thousand_prompts_keep_a_page_under_5_mb_that_shows_the_worst(tmp_path):
+    fake_reports(tmp_path, ("mini-vega",))
+    folder = tmp_path / "reports/benchmark/mini-vega"
+    listed = json.loads((folder / "images/images.json").read_text())
+    many = [one | {"prompt_id": f"{one['prompt_id']}-{n}"} for n in range(500) for one in listed]
+    (folder / "images/images.json").write_text(json.dumps(many))
+    record = json.loads((folder / "record.json").read_text())
+    for row in record["precisions"].values():
+        row["per_prompt"] = [one | {"id": f"{one['id']}-{n}"} for n in range(500) for one in row["per_prompt"]]
+        row["worst_prompts"] = row["per_prompt"][-1:]
+    (folder / "record.json").write_text(json.dumps(record))
+    found = read(tmp_path)
+    shown = [scene for scene in viewer.scenes(found) if scene.first]
+    assert len(shown) == viewer.PROMPTS + 1 and shown[-1].prompt_id == row["worst_prompts"][0]["id"]
+    text = page.page(found, {}, {}, page.draw_plots(found))
+    count = len(row["per_prompt"])
+    assert len(text) < 5e6 and f"are {viewer.PROMPTS} of {count:,} prompts" in text
+    assert f"{count - page.LONGEST} more in record.json" in text
+
+
 def test_a_refiners_picture_is_what_it_adds_and_below_it_the_sum(tmp_path):
     found = mini(tmp_path, "mini-sdxl", "mini-sdxl-refiner")
     whole, lines = comparison.comparison(found)
