@@ -43,7 +43,7 @@ class Kept:
             return self._remember(name, make)
         path = self._path(name, "safetensors")
         if not pieces.is_there(path):
-            self._save(path, *make())
+            save(path, *make())
         return stored.load(path)
 
     def put(self, name: str, arrays: Arrays, facts: dict[str, Any]) -> None:
@@ -51,7 +51,7 @@ class Kept:
         if self.folder is None:
             self._remember(name, lambda: (arrays, facts))
         elif not self.has(name):
-            self._save(self._path(name, "safetensors"), arrays, facts)
+            save(self._path(name, "safetensors"), arrays, facts)
 
     def found(self, name: str) -> tuple[Arrays, dict[str, Any]]:
         """Arrays that are there."""
@@ -62,13 +62,6 @@ class Kept:
         return name in self._remembered or (
             self.folder is not None and pieces.is_there(self._path(name, "safetensors"))
         )
-
-    def _save(self, path: Path, arrays: Arrays, facts: dict[str, Any]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        stored.save(partial, arrays, facts)
-        os.replace(partial, path)
-        pieces.note(path)
 
     def _path(self, name: str, suffix: str) -> Path:
         """Of a piece: other names have other files, those of the prompts `a-b` and `a--b` too."""
@@ -83,3 +76,12 @@ class Kept:
 def file_name(name: str) -> str:
     """`fp16 in float32/two-stage/7` as `fp16-in-float32-two-stage-7`"""
     return re.sub(r"[^\w.]+", "-", name)
+
+
+def save(path: Path, arrays: Arrays, facts: dict[str, Any]) -> None:
+    """A whole piece, or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    stored.save(partial, arrays, facts)
+    os.replace(partial, path)
+    pieces.note(path)
