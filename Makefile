@@ -6,6 +6,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export HF_HUB_DISABLE_TELEMETRY := 1
 INSTALLED := $(VENV)/installed
 MODEL ?= mini-sdxl
+CLUSTER ?= cluster
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -63,8 +64,8 @@ $(VENV)/cluster: $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet --no-build-isolation --no-warn-conflicts --editable '.[dev,cluster]'
 	@touch $@
 
-cluster-tests: cluster  ## run the tests of engine=ray, on clusters that they start on loopback
-	python -m pytest -m cluster tests/cluster
+cluster-tests: cluster  ## run the tests of engine=ray, on clusters that they start on loopback: 5 minutes, without the slow ones 2
+	python -m pytest -m "$(CLUSTER)" tests/cluster
 
 app: install  ## a page in the browser to draw with the models at hand; APP='--port 8000 --memory 8'
 	@python -m stages.app $(APP)

@@ -79,6 +79,7 @@ def test_workers_killed_at_random_moments_leave_no_trace_in_the_results(lasting:
     assert "raylet" not in said.err and "Error" not in said.err
 
 
+@pytest.mark.slow
 def test_a_lost_nodes_items_are_done_by_what_is_left(tmp_path: Path) -> None:
     with nodes(2) as pair:
         found = []

@@ -84,6 +84,7 @@ def test_files_are_the_same_bytes_of_one_worker(two: Nodes, tmp_path: Path, of_b
     assert drafted(tmp_path / "one", "base", "fp16", crew(two, workers=1)) == of_base
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_after_its_last_whole_shard_and_its_workers_are_free(
     two: Nodes, tmp_path: Path, monkeypatch, of_base: dict[str, bytes]
 ) -> None:

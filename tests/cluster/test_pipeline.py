@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.cluster.conftest import Nodes
@@ -34,6 +35,7 @@ def digest(folder: Path) -> str:
     return made["md5"]
 
 
+@pytest.mark.slow
 def test_calibration_by_dvc_is_the_same_on_a_cluster_and_not_repeated_for_it(two: Nodes, tmp_path: Path) -> None:
     folder = clone(tmp_path / "pocketxl")
     cluster = ("engine=ray", f"engine.address={two.address}", "engine.memory_gb=0.7")
