@@ -15,6 +15,7 @@ TOGETHER = {"tests/test_end_to_end.py": "whole run", "tests/test_consumers.py": 
 LONGEST = (
     "test_end_to_end.py", "test_consumers.py", "test_benchmark.py", "test_speed.py", "test_shipped.py",
     "test_schemes.py", "test_peers.py", "test_search.py", "test_page.py", "test_calibrate.py", "test_presets.py",
+    "test_lora.py", "test_working_tree.py", "test_single_file.py", "test_export.py", "test_config.py",
 )  # fmt: skip
 
 OBEYED = ("HF_", "GRADIO_", "POCKETXL_", "DVC_")  # variables that change what the code under test does

@@ -65,6 +65,7 @@ def test_somebody_else_listens_at_the_address(tmp_path: Path) -> None:
     assert "no Ray cluster is to be had at 127.0.0.1:" in line and seconds < 60
 
 
+@pytest.mark.slow
 def test_a_head_on_loopback_that_ray_looks_for_elsewhere(tmp_path: Path) -> None:
     asked = "from ray._private import services; print(services.get_node_ip_address())"
     elsewhere = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}  # as it is on Linux by itself

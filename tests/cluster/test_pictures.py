@@ -37,7 +37,8 @@ def measured(folder: Path, monkeypatch, model: str, *engine: object) -> tuple[di
     return json.loads((written / "record.json").read_text()), pictures
 
 
-@pytest.mark.parametrize("model", ["base", pytest.param("refiner", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["base", "refiner"])
 def test_pictures_and_fidelity_are_the_same_and_times_are_of_this_machine(
     lasting: Crew, tmp_path: Path, monkeypatch, model: str
 ) -> None:
