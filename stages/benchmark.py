@@ -19,7 +19,7 @@ from typing import Any
 
 from stages.engines import engine as engines
 from stages.engines.engine import LOCAL, Engine
-from stages.files import belonging, disk, layout, manifest, placing
+from stages.files import belonging, layout, manifest, placing
 from stages.files.layout import FP16
 from stages.ir import anatomy
 from stages.machine import budget, description, memory, sizes, usage
@@ -125,7 +125,7 @@ def need(settings: Any) -> budget.Need:
     much, seconds, _ = subjects.planned(settings, stored)
     found = sizes.of_ir(folders[0])
     whole_gb = prices.kept_gb(settings.model, settings.benchmark, much, found, asked, len(stored))
-    there_gb = sum(map(disk.folder_gb, placing.pieces_of(layout.unfinished_benchmark(settings.model_key))))
+    there_gb = sum(map(anatomy.size_mb, placing.pieces_of(layout.unfinished_benchmark(settings.model_key)))) / 1e3
     return budget.benchmark(found, asked, stored, seconds.of(much), max(0.0, whole_gb - there_gb))
 
 

@@ -22,9 +22,15 @@ UNUSED = ("nncf", "sklearn")  # optimum quantizes with the one; transformers sco
 
 @contextmanager
 def lean() -> Iterator[None]:
-    """For imports, and whatever imports lazily while it loads."""
+    """For imports alone: what is imported is called after the block, when it finds the real libraries."""
     with uncollected(), _looked_up_once(), without(*UNUSED), _put_off():
         yield
+
+
+def named(library: str, name: str) -> Any:
+    """What a library that imports lazily has by this name: its module is imported when it is asked for, here."""
+    with lean():
+        return getattr(importlib.import_module(library), name)
 
 
 @contextmanager
@@ -102,10 +108,14 @@ def _take_away(name: str, module: ModuleType) -> None:
         delattr(sys.modules[above], own)
 
 
-def _uncompiled(function: Any = None, recursive: bool = True, *, reason: str | None = None) -> Any:
-    """torch's own way of marking its functions: the compiler is imported when one is called."""
+def _uncompiled(function: Any = None, recursive: bool = True, *, reason: str | None = None, **running: Any) -> Any:
+    """torch's own way of marking its functions: the compiler is imported when one is called. It says more of one that
+    runs, which takes the real one."""
     import torch
 
+    if running:
+        real = vars(sys.modules["torch._dynamo"])["__getattr__"]("disable")
+        return real(function, recursive, reason=reason, **running)
     return torch._disable_dynamo(function, recursive)
 
 

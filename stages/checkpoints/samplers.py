@@ -9,8 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.checkpoints import components, configurations
-from stages.checkpoints.lean import lean
+from stages.checkpoints import components, configurations, lean
 from stages.settings import samplers
 
 if TYPE_CHECKING:
@@ -21,10 +20,7 @@ FILE = Path("scheduler/scheduler_config.json")
 
 def load(folder: Path, sampler: Sampler) -> Any:
     """The scheduler that `sampler` names, trained as the folder's configuration says, with the sampler's options."""
-    with lean():
-        import diffusers
-
-        scheduler = getattr(diffusers, sampler.scheduler)  # imported here: the module is lazy
+    scheduler = lean.named("diffusers", sampler.scheduler)
     trained = components.read_json(folder / FILE)
     _require_kind(folder / FILE, str(trained.get("_class_name") or ""), sampler.scheduler)
     trained = {name: value for name, value in trained.items() if value is not None}  # null: whatever the class takes

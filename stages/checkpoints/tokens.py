@@ -10,8 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from stages.checkpoints import components, vocabularies
-from stages.checkpoints.lean import lean
+from stages.checkpoints import components, lean, vocabularies
 from stages.checkpoints.quiet import quiet
 from stages.checkpoints.vocabularies import Vocabulary
 
@@ -124,10 +123,7 @@ def _check_end(vocabulary: Vocabulary, token: str, said: int, encoder_path: Path
 
 def _load(folder: Path) -> Any:
     with quiet():
-        with lean():
-            from transformers import CLIPTokenizerFast
-
-        return CLIPTokenizerFast.from_pretrained(folder, local_files_only=True)
+        return lean.named("transformers", "CLIPTokenizerFast").from_pretrained(folder, local_files_only=True)
 
 
 def _alone(path: Path) -> list[int] | None:

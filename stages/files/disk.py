@@ -15,11 +15,6 @@ def require_space(target: Path, needed: int) -> None:
         raise ValueError(f"{target} needs {needed / 1e9:.2f} GB of disk, {free_there}: make room first")
 
 
-def folder_gb(folder: Path) -> float:
-    """What its files take, in all folders within it."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e9
-
-
 def free_bytes(target: Path) -> int:
     """Room on the disk that `target` is on, or will be."""
     parent = next(folder for folder in target.absolute().parents if folder.is_dir())

@@ -132,6 +132,13 @@ def predict(pipeline: Any, inputs: dict[str, Any]) -> Any:
     return pipeline.unet.request(inputs, share_inputs=True)[0]
 
 
+def tensor(array: Any) -> Any:
+    """The array as pipelines take latents."""
+    import torch
+
+    return torch.from_numpy(array)
+
+
 def executed_steps(pipeline: Any) -> int:
     """Steps of the last run: image-to-image runs int(steps x strength) of them."""
     return pipeline.num_timesteps

@@ -9,7 +9,7 @@ import logging
 import os
 from typing import Any
 
-from stages.checkpoints.lean import lean
+from stages.checkpoints.lean import lean, named
 
 
 def pipeline_class(name: str) -> Any:
@@ -18,10 +18,8 @@ def pipeline_class(name: str) -> Any:
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
     with lean():
         import diffusers
-        import optimum.intel.openvino
         import transformers
-
-        found = getattr(optimum.intel.openvino, name)  # imported here: the module is lazy
+    found = named("optimum.intel.openvino", name)
     logging.getLogger("optimum").setLevel(logging.ERROR)
     for library in (diffusers, transformers):
         library.utils.logging.set_verbosity_error()

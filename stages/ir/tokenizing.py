@@ -9,8 +9,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from stages.checkpoints import lean
 from stages.checkpoints.components import TOKENIZER_FILES
-from stages.checkpoints.lean import lean
 from stages.checkpoints.quiet import quiet
 from stages.ir.tracing import settle_names
 
@@ -22,16 +22,15 @@ def write_tokenizer(source: Path, target: Path) -> None:
     """Copy a tokenizer and convert it; both IRs lie beside the copied files."""
     import openvino as ov
 
-    with lean():
-        from openvino_tokenizers import convert_tokenizer
-        from transformers import CLIPTokenizerFast
+    tokenizer_class = lean.named("transformers", "CLIPTokenizerFast")  # before what imports transformers too
+    from openvino_tokenizers import convert_tokenizer
 
     target.mkdir(parents=True, exist_ok=True)
     for name in TOKENIZER_FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
     with quiet():
-        tokenizer = CLIPTokenizerFast.from_pretrained(target, local_files_only=True)
+        tokenizer = tokenizer_class.from_pretrained(target, local_files_only=True)
         known = max(tokenizer.get_vocab().values()) + 1
         completed = _complete(tokenizer)
         for name, model in zip(IR_NAMES, convert_tokenizer(tokenizer, with_detokenizer=True), strict=True):

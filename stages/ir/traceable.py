@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.checkpoints import configurations, fitting
+from stages.checkpoints import configurations, fitting, lean
 from stages.checkpoints.components import CLASSES, INDEX, read_index, read_json
 
 BATCH = 2
@@ -30,22 +30,19 @@ class Traceable:
 
 
 def _text_encoder(checkpoint: Path) -> Traceable:
-    from transformers import CLIPTextModel
-
-    return _clip(CLIPTextModel, checkpoint / "text_encoder", ("last_hidden_state", "pooler_output"))
+    return _clip("CLIPTextModel", checkpoint / "text_encoder", ("last_hidden_state", "pooler_output"))
 
 
 def _text_encoder_2(checkpoint: Path) -> Traceable:
-    from transformers import CLIPTextModelWithProjection
-
-    return _clip(CLIPTextModelWithProjection, checkpoint / "text_encoder_2", ("text_embeds", "last_hidden_state"))
+    return _clip("CLIPTextModelWithProjection", checkpoint / "text_encoder_2", ("text_embeds", "last_hidden_state"))
 
 
-def _clip(model_class: Any, folder: Path, outputs: tuple[str, str]) -> Traceable:
+def _clip(class_name: str, folder: Path, outputs: tuple[str, str]) -> Traceable:
+    model_class = lean.named("transformers", class_name)
     import torch
     from transformers import CLIPTextConfig
 
-    known = configurations.known(model_class.__name__, read_json(folder / "config.json"))
+    known = configurations.known(class_name, read_json(folder / "config.json"))
     encoder = model_class.from_pretrained(folder, config=CLIPTextConfig(**known), dtype=torch.float16).eval()
 
     class Text(torch.nn.Module):
@@ -72,10 +69,10 @@ def _clip(model_class: Any, folder: Path, outputs: tuple[str, str]) -> Traceable
 
 
 def _unet(checkpoint: Path) -> Traceable:
+    unet_class = lean.named("diffusers", "UNet2DConditionModel")
     import torch
-    from diffusers import UNet2DConditionModel
 
-    unet = UNet2DConditionModel.from_pretrained(
+    unet = unet_class.from_pretrained(
         checkpoint / "unet", torch_dtype=torch.float16, low_cpu_mem_usage=True, use_safetensors=True
     ).eval()
     config, tokens = unet.config, read_json(checkpoint / "text_encoder_2/config.json")["max_position_embeddings"]
@@ -183,10 +180,9 @@ def _vae_decoder(checkpoint: Path) -> Traceable:
 
 
 def _load_vae(checkpoint: Path) -> Any:
-    import diffusers
+    vae_class = lean.named("diffusers", _vae_class(checkpoint))
     import torch
 
-    vae_class = getattr(diffusers, _vae_class(checkpoint))
     return vae_class.from_pretrained(
         checkpoint / "vae", torch_dtype=torch.float16, low_cpu_mem_usage=True, use_safetensors=True
     ).eval()

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from stages.checkpoints.components import Component
-from stages.checkpoints.lean import lean
 from stages.checkpoints.quiet import quiet
 from stages.ir import saving
 from stages.ir.traceable import TRACEABLES, Traceable
@@ -23,10 +22,8 @@ def write_ir(checkpoint: Path, component: Component, target: Path) -> None:
     with quiet():
         import torch
 
-        with lean():  # of what each component is a module of
-            traceable = TRACEABLES[component.name](checkpoint)
         with torch.no_grad():
-            model = _convert(traceable)
+            model = _convert(TRACEABLES[component.name](checkpoint))
     settle_names(model, component.name)
     saving.save(model, target)
 

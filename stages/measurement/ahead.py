@@ -87,10 +87,10 @@ def draw(subject: Subject, engine: Engine) -> None:
     """All pictures but those that are timed, and predictions at all points, as far as they are not kept already."""
     plan = references.plan(subject)
     _reference(subject, engine, plan)
-    pictures = _pictures(subject, plan)
+    runs = _runs(subject, plan)
     for name in subject.folders:
         work = Easel(subject, name, exact=False, record=0, predict=plan.name is not None)
-        items = list(_of_precision(subject, name, plan, pictures))
+        items = list(_of_precision(subject, name, plan, runs))
         _spread(subject, engine, work, items, name, name)
     engine.rest()  # what follows is timed here
 
@@ -118,13 +118,13 @@ def _reference(subject: Subject, engine: Engine, plan: references.Plan) -> None:
     _spread(subject, engine, easel, items, plan.drawn_by, plan.predicted_by)
 
 
-def _of_precision(subject: Subject, name: str, plan: references.Plan, pictures: list[Any]) -> Iterable[Item]:
+def _of_precision(subject: Subject, name: str, plan: references.Plan, runs: list[Arrays]) -> Iterable[Item]:
     """What a precision has to draw and to predict, but for what is timed."""
     for task in subject.all_tasks:
         main = task == subject.main_task
-        if task == "image-to-image" and subject.first_stage is None and not pictures:
+        if task == "image-to-image" and subject.first_stage is None and not runs:
             continue  # it starts from pictures some of which this machine has to draw first
-        for number, job in enumerate(subjects.jobs(subject, task, pictures)):
+        for number, job in enumerate(subjects.jobs(subject, task, runs)):
             drawn = subject.kept.has(subjects.run_name(job, name)) or number < tasks.TIMED
             wanted = None if drawn or (main and name == plan.drawn_by) else job
             known = _predicted(subject, name, job) or plan.name is None
@@ -160,7 +160,7 @@ def _predicted(subject: Subject, name: str, job: tasks.Job) -> bool:
     return subject.kept.has(references.predictions_name(name, job.prompt.id))
 
 
-def _pictures(subject: Subject, plan: references.Plan) -> list[Arrays]:
+def _runs(subject: Subject, plan: references.Plan) -> list[Arrays]:
     """The reference's runs, if all are there."""
     jobs = subjects.jobs(subject, subject.main_task)
     if not all(_has(subject, job, plan) for job in jobs):

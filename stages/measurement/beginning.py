@@ -68,9 +68,9 @@ def draw(engine: Engine, work: Base, kept: Kept, prompts: list[Prompt], seed: in
     items = [item for item in _items(prompts, seed, finished) if not _is_there(kept, item)]
     for item, found in zip(items, engine.map(work, items, work.model, "start"), strict=True):
         facts = {"steps": found.steps, "seconds": None}
-        kept.put(tasks.begun_name(_kind(item), item.seed), {"latents": found.latents}, facts)
+        kept.put(tasks.begun_name(_kind(item), item.seed), {tasks.LATENTS: found.latents}, facts)
         if found.picture is not None:
-            kept.put(tasks.begun_name("picture", item.seed), {"picture": found.picture}, {"seconds": None})
+            kept.put(tasks.begun_name("picture", item.seed), {tasks.PICTURE: found.picture}, {"seconds": None})
     engine.rest()  # what follows is timed here
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.checkpoints.lean import lean
+from stages.checkpoints import lean
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -60,11 +60,10 @@ class Clip:
 def load(folder: Path, threads: int | None = None) -> Clip:
     """The model in `folder`; ValueError where its weights are not those that its config.json describes."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read at import, where the first lines are said
-    with lean():
-        import torch
-        import transformers
+    model_class = lean.named("transformers", "CLIPModel")
+    import torch
+    import transformers
 
-        model_class = transformers.CLIPModel  # imported here: the module is lazy
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     options = {"dtype": torch.float32, "use_safetensors": True, "ignore_mismatched_sizes": True}

@@ -53,8 +53,8 @@ def planned(
 ) -> tuple[Extent, Seconds, list[str]]:
     """How much is measured within `settings.minutes`, what single pieces of it take, and what is left out; the
     arguments are those of `foretold`."""
-    seconds, own = foretold(model, settings, sizes, base, asked, stored), tasks.of_model(model)
-    steps = own_steps(own[0], settings.steps or model.sampler.steps, settings, model.sampler.high_noise_fraction)
+    seconds, run = foretold(model, settings, sizes, base, asked, stored), steps_by_task(model, settings)
+    own, steps = list(run), next(iter(run.values()))
     whole, found = extent.everything(settings, own, steps), extent.fitting(settings, own, steps, seconds)
     return found, seconds, extent.left_out(found, whole, settings.minutes, seconds)
 
@@ -68,8 +68,8 @@ def foretold(
     fits = memory.in_turn_gb(sizes, exact) <= memory.SHARE * description.memory_gb()
     precise = exact if fits else asked
     each, one = [speed.step_s(unet, asked, way) for way in stored], speed.step_s(unet, precise)
-    decode, own = speed.decode_s(asked), tasks.of_model(model)
-    run = {task: own_steps(task, steps, settings, fraction) for task in own}
+    decode, run = speed.decode_s(asked), steps_by_task(model, settings)
+    own = list(run)
     encode = {task: 0.5 * decode if task == "image-to-image" else 0.0 for task in own}
     ready = 3 * costs()["load_s"] * unet.parameters / 1e9
     return Seconds(
@@ -86,10 +86,8 @@ def foretold(
 def kept_gb(model: Model, settings: Benchmark, found: Extent, sizes: Sizes, asked: Request, precisions: int) -> float:
     """What lies on disk before a benchmark is done: of every picture its pixels twice (once as PNG, which may be as
     large) and its latents after every step, the points of every prompt, and the predictions at them."""
-    steps = settings.steps or model.sampler.steps
     latents, pixels = budget.latents_gb(asked), 3 * asked.pixels / 1e9
-    own = {task: own_steps(task, steps, settings, model.sampler.high_noise_fraction) for task in found.prompts}
-    runs = {task: 2 * pixels + own[task] * latents for task in found.prompts}
+    runs = {task: 2 * pixels + steps * latents for task, steps in steps_by_task(model, settings).items()}
     drawn = precisions * sum(count * runs[task] for task, count in found.prompts.items())
     drawn += found.main * next(iter(runs.values())) if found.exact else 0.0
     begun = found.main * (latents + 2 * pixels) if model.role == "refiner" else 0.0
@@ -109,6 +107,12 @@ def first_stage(
     for task in own[1:2]:
         found[task] = steps * step + speed.decode_s(asked)
     return found
+
+
+def steps_by_task(model: Model, settings: Benchmark) -> dict[str, int]:
+    """UNet steps of a picture of each of the model's tasks, the main one first."""
+    steps, fraction = settings.steps or model.sampler.steps, model.sampler.high_noise_fraction
+    return {task: own_steps(task, steps, settings, fraction) for task in tasks.of_model(model)}
 
 
 def own_steps(task: str, steps: int, settings: Benchmark, fraction: float | None) -> int:

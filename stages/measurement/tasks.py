@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TASKS = ("text-to-image", "image-to-image", "two-stage", "two-stage-sdedit")
 Clock = Callable[[], float]  # seconds
-PICTURE = "picture"  # name of its array among those of a run
+PICTURE, LATENTS = "picture", "latents"  # names of arrays, of a run's picture and of what a base hands over
 FACTS = ("steps", "seconds", "unet_calls", "joules", "node")  # of a run, kept beside its arrays
 TIMED = 4  # pictures of each task that the asking machine draws: latency is never measured through a cluster
 OTHER_SEED = 20_000  # what control pictures are drawn with, apart from both
@@ -35,16 +35,14 @@ OTHER_SEED = 20_000  # what control pictures are drawn with, apart from both
 class Start:
     """What a later stage begins with, the steps and seconds that an earlier stage spent on it."""
 
-    given: Arrays  # "picture" (height, width, 3), or "latents" (1, 4, h, w)
+    given: Arrays  # PICTURE (height, width, 3), or LATENTS (1, 4, h, w)
     steps: int = 0
     seconds: float | None = 0.0  # None where it was drawn by a node of a cluster
 
     @property
     def image(self) -> Any:
         """A picture, or latents as a tensor."""
-        import torch
-
-        return picture(self.given) if PICTURE in self.given else torch.from_numpy(self.given["latents"])
+        return picture(self.given) if PICTURE in self.given else drawing.tensor(self.given[LATENTS])
 
 
 @dataclass(frozen=True)
@@ -199,7 +197,7 @@ def first_stage(
                     ),
                     clock,
                 )
-            return {"latents": latents.numpy()}, {"steps": drawing.executed_steps(pipeline), "seconds": seconds}
+            return {LATENTS: latents.numpy()}, {"steps": drawing.executed_steps(pipeline), "seconds": seconds}
 
         arrays, facts = kept.arrays(begun_name("half" if how else "finished", seed), make)
         return Start(arrays, facts["steps"], facts["seconds"])

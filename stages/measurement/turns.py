@@ -10,8 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from stages.generation import drawing
 from stages.machine import fitting
 from stages.measurement import footprint, latency, tasks
@@ -52,7 +50,7 @@ def part_times(subject: Subject, loaded: Loaded, reference: Reference) -> dict[s
     """Seconds of text encoders, one UNet step and VAE decode, each measured in turns of the precisions."""
     extent, point = subject.extent, dict(reference.points[len(reference.points) // 2])  # read here, not while timed
     sampler, text = subject.settings.model.sampler, subject.prompts[0].text
-    latents = torch_tensor(reference.runs[0].latents[-1])
+    latents = drawing.tensor(reference.runs[0].latents[-1])
     parts = {
         "text_encoders_s": lambda pipeline: drawing.encode_prompt(pipeline, text, sampler),
         "unet_step_s": lambda pipeline: drawing.predict(pipeline, point),
@@ -123,9 +121,3 @@ def request_shapes(subject: Subject, reference: Reference) -> footprint.Shapes:
         "vae_encoder": {"sample": [1, 3, sampler.height, sampler.width]},
     }
     return shapes | footprint.text_shapes(folder)
-
-
-def torch_tensor(array: np.ndarray) -> Any:
-    import torch
-
-    return torch.from_numpy(array)

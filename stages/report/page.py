@@ -41,8 +41,8 @@ TEMPLATES = Path(__file__).parent
 THUMBNAIL = 208  # pixels: twice what a wide screen shows of one
 PARTS = ("text_encoders_s", "vae_decode_s")
 PART_NAMES = ("text encoders", "UNet steps", "VAE decode")
-LONGEST = 30  # entries of a list of theirs
 LEFT_OUT = ("raw", "layers", "points")  # of the records on the page: long, and in record.json
+LONGEST = 30  # entries that are shown of a list in them
 ABOUT = {
     "worst": "The three prompts of each model whose pictures differ most from float32's, worst first, with their PSNR.",
     "two-stage": "The base draws with as many steps alone; hands its unfinished latents to the refiner (an ensemble of "

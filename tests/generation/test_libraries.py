@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.tiny_ir import tiny_ir
+from tests.tiny_ir import tiny_ir, tiny_root
 
 IMPORTING = """
 import gc, sys
@@ -42,6 +42,26 @@ assert doubled(torch.ones(2)).tolist() == [2.0, 2.0] and put_off <= set(sys.modu
 assert torch._dynamo.allow_in_graph and callable(flash_paged.paged_attention_forward)
 """
 
+RUNNING = """
+import sys
+from stages.checkpoints.lean import lean
+with lean():
+    import torch, transformers
+    with torch.device("meta"):  # calls what torch marked for its compiler
+        layer = torch.nn.Embedding(2, 3)
+assert layer.weight.is_meta and torch._dynamo.disable is sys.modules["torch._dynamo"].disable
+assert torch._dynamo.allow_in_graph.__module__.startswith("torch._dynamo")
+"""
+
+CONVERTING = """
+import sys
+from pathlib import Path
+from stages.checkpoints import components
+from stages.ir import tracing
+component = next(one for one in components.COMPONENTS if one.name == sys.argv[2])
+tracing.write_ir(Path(sys.argv[1]), component, Path(sys.argv[3]))
+"""
+
 WITHOUT_TORCH = """
 import sys
 from pathlib import Path
@@ -68,3 +88,19 @@ def test_weights_are_compressed_without_torch(tmp_path: Path):
     command = [sys.executable, "-c", WITHOUT_TORCH, str(source), str(tmp_path / "unet.xml")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "") and (tmp_path / "unet.bin").stat().st_size > 0
+
+
+def test_a_stand_in_gives_way_to_what_is_called_all_the_same():
+    done = subprocess.run([sys.executable, "-c", RUNNING], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_component_is_converted_by_a_process_that_has_imported_nothing(tmp_path: Path):
+    """As a text encoder of SDXL's size is: a miniature's is converted where much is imported already."""
+    checkpoint = tiny_root() / "artifacts/checkpoints/base"
+    target = tmp_path / "openvino_model.xml"
+    command = [sys.executable, "-c", CONVERTING, str(checkpoint), "text_encoder_2", str(target)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    made = tiny_ir("base") / "text_encoder_2/openvino_model.bin"
+    assert target.with_suffix(".bin").read_bytes() == made.read_bytes()

@@ -15,6 +15,7 @@ from stages.download import download
 from stages.export import export
 from stages.files import layout
 from stages.ir import anatomy, runtime
+from stages.machine import apart
 from stages.measurement import fidelity
 from stages.quantize import quantize
 from stages.settings import composing, config
@@ -43,7 +44,7 @@ def test_a_shipped_scheme_runs_on_a_miniature(root: Path, name: str) -> None:
     how = composing.composed(("quantization",), [*QUICK, f"quantization={name}"]).quantization
     if how.search is not None:
         how.search.minutes = 0.1
-    facts = quantize(KEY, how, root)["facts"]
+    facts = apart.run("quantizing", quantize, KEY, how, root)["facts"]  # as the stage does, which has no torch
     assert (facts["precision"], facts["scheme"]) == (name, how.scheme)
     before, after = (root / layout.ir(KEY, one) / "unet/openvino_model.xml" for one in (layout.FP16, name))
     stored = anatomy.count_operations(runtime.read(after))

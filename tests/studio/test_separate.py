@@ -19,6 +19,7 @@ from stages.studio import separate
 from stages.studio.request import Refused
 from stages.studio.separate import SeparateStudio
 from stages.studio.studio import Progress, Stopped
+from tests.studio.stopping import stopped
 
 ROOT = Path(__file__).parents[2]
 
@@ -236,16 +237,8 @@ def test_a_picture_from_another_one_goes_and_comes(studio: SeparateStudio) -> No
 
 
 def test_a_drawing_is_stopped_between_steps_and_the_next_one_is_whole(studio: SeparateStudio) -> None:
-    whole, stop, steps = studio.draw(request(steps=2)), threading.Event(), []
-
-    def tell(progress: Progress) -> None:
-        steps.append(progress.step)
-        if progress.step == 2:
-            stop.set()
-
-    with pytest.raises(Stopped):
-        studio.draw(request(steps=1000), tell, stop)
-    assert max(steps) < 100
+    whole = studio.draw(request(steps=2))
+    assert max(stopped(studio, request(steps=1000))) < 100
     assert studio.draw(request(steps=2)).picture.tobytes() == whole.picture.tobytes()
 
 

@@ -11,7 +11,8 @@ import torch
 from stages.studio import preview, shelf
 from stages.studio import request as requests
 from stages.studio.request import Refused
-from stages.studio.studio import Progress, Stopped, Studio
+from stages.studio.studio import Progress, Studio
+from tests.studio.stopping import stopped
 from tests.tiny_ir import CPU, tiny_int8, tiny_ir, tiny_root
 
 
@@ -42,16 +43,8 @@ def test_listening_changes_nothing(studio: Studio) -> None:
 
 
 def test_a_picture_is_stopped_between_steps_and_the_next_one_is_whole(studio: Studio) -> None:
-    whole, stop, steps = studio.draw(ask(seed=9)), threading.Event(), []
-
-    def tell(progress: Progress) -> None:
-        steps.append(progress.step)
-        if progress.step == 2:
-            stop.set()
-
-    with pytest.raises(Stopped):
-        studio.draw(ask(seed=9), tell, stop)
-    assert max(steps) == 2
+    whole = studio.draw(ask(seed=9))
+    assert max(stopped(studio, ask(seed=9))) == 2
     assert studio.draw(ask(seed=9)).picture.tobytes() == whole.picture.tobytes()
 
 
