@@ -25,7 +25,7 @@ from stages.machine.memory import (
     part_gb,
 )
 from stages.machine.sizes import Size, Sizes, total
-from stages.machine.speed import step_s
+from stages.machine.speed import statistics_s, step_s
 from stages.settings.schema import LATENT_PX
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def quantize(sizes: Sizes, asked: Request, samples: int, settings: Quantization)
     if settings.scheme == "notebook":
         memory, ranging = known["process_gb"] + known["notebook_gb"] * billions, replace(asked, floats="f32")
     seconds = billions * (known["compress_s"] + known["insert_s"])
-    seconds += samples * known["statistics"] * step_s(unet, ranging)
+    seconds += samples * statistics_s(unet, ranging)
     if settings.search is not None:
         crops = Request(known["search_px"], known["search_points"], "f32")
         seconds += min(60 * settings.search.minutes, known["search_questions"] * step_s(unet, crops))

@@ -72,6 +72,11 @@ def base_ghz() -> float | None:
     return round(float(bogomips) / 2000, 1) if bogomips and platform.machine() == "x86_64" else None
 
 
+def vendor() -> str | None:
+    """The processor's, as it names itself: `GenuineIntel`, `AuthenticAMD`."""
+    return _cpu_field("vendor_id")
+
+
 def instruction_sets() -> list[str]:
     flags = set((_cpu_field("flags") or "").split())
     return [name for name in INSTRUCTION_SETS if name in flags]

@@ -19,6 +19,12 @@ def step_s(size: Size, asked: Request, stored: str = FP16) -> float:
     return 2 * unet_gmacs(size, asked.pixels, batch_of(size, asked)) / gops("int8" if stored == INT8 else floats)
 
 
+def statistics_s(size: Size, asked: Request) -> float:
+    """Seconds to collect the ranges of one sample: of a step, and of the extremes of all that it computes."""
+    work = unet_gmacs(size, asked.pixels, batch_of(size, asked))
+    return step_s(size, asked) + costs()["statistics_gmac_s"] * work
+
+
 def decode_s(asked: Request) -> float:
     return 2 * costs()["vae_gmacs"] * asked.pixels / 1e6 / gops("f32" if asked.floats == "f32" else "bf16")
 
@@ -26,4 +32,5 @@ def decode_s(asked: Request) -> float:
 def gops(precision: str) -> float:
     """Giga-operations per second that a UNet reaches here in f32, bf16 or int8."""
     peak, widest = description.nominal_gops().get(precision), description.widest(precision)
-    return peak * costs()["efficiency"][widest] if peak and widest else UNKNOWN_GOPS
+    shares = costs()["efficiency"] | costs()["efficiency_by_vendor"].get(description.vendor(), {})
+    return peak * shares[widest] if peak and widest else UNKNOWN_GOPS

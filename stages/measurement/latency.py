@@ -45,9 +45,9 @@ def interleaved(
     """Seconds of each call, measured in turns: the n-th value of one belongs with the n-th value of another.
 
     Goes on past `repetitions` turns until `at_least_s` seconds are measured or `at_most` turns are done: short calls
-    need many turns for a narrow interval. A call that took less than `prime_below_s` in its last warm-up is run
-    untimed before each timed run: in a loop of steps a small model finds its own weights in the processor's caches,
-    in turns with another one it would find the other's.
+    need many turns for a narrow interval. A call that took less than `prime_below_s` in its last warm-up, or where
+    there was none when it was first timed, is run untimed before each timed run: in a loop of steps a small model finds
+    its own weights in the processor's caches, in turns with another one it would find the other's.
     """
     primed: dict[str, bool] = {}
     for _ in range(warmup):
@@ -60,6 +60,7 @@ def interleaved(
             if primed.get(name):
                 call()
             seconds[name].append(stopwatch(call, clock)[1])
+            primed.setdefault(name, seconds[name][0] < prime_below_s)
         turns += 1
     return seconds
 

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from stages.settings.schema import Benchmark, Model
 
 
+# UNet steps of each precision before it is measured: one when it loads, one that proves what runs in INT8, two in a
+# process of their own. There and when it loads it decodes too, and there it encodes, which is half of that.
+AT_FIRST = 4
+
+
 @dataclass(frozen=True)
 class Seconds:
     """Of single pieces, in all precisions that are run together.
@@ -78,8 +83,8 @@ def foretold(
         exact=run[own[0]] * one + speed.decode_s(precise),
         alone=run[own[0]] * speed.step_s(unet, asked) + decode,
         point=sum(each) + one,
-        turn=sum(each) + len(each) * decode,
-        once=sum(ready + 3 * step + 2 * decode for step in [*each, one]),
+        turn=sum(each) + decode,  # which all have in common
+        once=sum(ready + AT_FIRST * step + 2.5 * decode for step in each) + ready + one,
     )
 
 

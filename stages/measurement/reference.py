@@ -79,8 +79,9 @@ def reference(subject: Subject, tick: Callable[[], Any]) -> Reference:
     precision, name, drawn_by = how.precision, how.name, how.drawn_by
     pipeline = subjects.load(subject, precision, reference=how.drawn_exact)[subject.main_task]
     jobs = subjects.jobs(subject, subject.main_task)
-    if drawn_by == precision and not all(subject.kept.has(subjects.run_name(job, drawn_by)) for job in jobs):
-        subjects.warm_up(subject, pipeline, jobs[0], precision)  # these pictures are timed
+    timed = drawn_by == precision and not all(subject.kept.has(subjects.run_name(job, drawn_by)) for job in jobs)
+    if timed and subject.extent.warmup:
+        subjects.warm_up(subject, pipeline, jobs[0], precision)
     runs, points, owners = [], [], []
     for job in jobs:
         run, chosen = recorded(subject, pipeline, job, drawn_by)

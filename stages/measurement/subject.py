@@ -54,6 +54,11 @@ class Precision:
         """What the folder's manifest states of it."""
         return manifest.read(self.folder, rerun="quantize")["facts"]
 
+    def files(self, parts: Sequence[str]) -> dict[str, Any]:
+        """Those of these parts by name, with their digests."""
+        found = manifest.read(self.folder, rerun="quantize")["files"]
+        return {name: digest for name, digest in found.items() if name.split("/")[0] in parts}
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -116,6 +121,14 @@ class Subject:
         """Pictures of the reference that are drawn again, and drawn with another seed; none where pictures mean
         nothing."""
         return (0, 0) if self.random_weights else (extent.again(self.extent), extent.others(self.extent))
+
+
+def first_alike(subject: Subject, precision: str, parts: Sequence[str]) -> str:
+    """The first precision that is run and has the very files of these parts that `precision` has, on a device with the
+    same settings."""
+    own = subject.precisions[precision]
+    others = (name for name in subject.folders if subject.precisions[name].device == own.device)
+    return next(name for name in others if subject.precisions[name].files(parts) == own.files(parts))
 
 
 def subject(settings: Settings) -> Subject:

@@ -33,7 +33,7 @@ def interleaved_runs(
     for task in subject.all_tasks:
         todo = subjects.jobs(subject, task, [run.drawn for run in reference.runs])
         known = {name: reference.own_runs(name, task) for name in loaded}
-        warmup = subject.extent.warmup if task == subject.main_task else 1
+        warmup = subject.extent.warmup if task == subject.main_task else min(1, subject.extent.warmup)
         for _ in range(warmup):
             for name, pipes in loaded.items():
                 if not known[name] and not all(subject.kept.has(subjects.run_name(job, name)) for job in todo):
@@ -47,26 +47,28 @@ def interleaved_runs(
 
 
 def part_times(subject: Subject, loaded: Loaded, reference: Reference) -> dict[str, dict[str, list[float]]]:
-    """Seconds of text encoders, one UNet step and VAE decode, each measured in turns of the precisions."""
+    """Seconds of text encoders, one UNet step and VAE decode, each in turns of the precisions; what several have in
+    common is measured once and stands for all of them."""
     extent, point = subject.extent, dict(reference.points[len(reference.points) // 2])  # read here, not while timed
     sampler, text = subject.settings.model.sampler, subject.prompts[0].text
     latents = drawing.tensor(reference.runs[0].latents[-1])
     parts = {
-        "text_encoders_s": lambda pipeline: drawing.encode_prompt(pipeline, text, sampler),
-        "unet_step_s": lambda pipeline: drawing.predict(pipeline, point),
-        "vae_decode_s": lambda pipeline: drawing.decode(pipeline, latents),
+        "text_encoders_s": (footprint.TEXT, lambda pipeline: drawing.encode_prompt(pipeline, text, sampler)),
+        "unet_step_s": (("unet",), lambda pipeline: drawing.predict(pipeline, point)),
+        "vae_decode_s": (("vae_decoder",), lambda pipeline: drawing.decode(pipeline, latents)),
     }
     times: dict[str, dict[str, list[float]]] = {name: {} for name in loaded}
-    for part, call in parts.items():
-        calls = {
-            name: lambda call=call, pipeline=pipes[subject.main_task]: call(pipeline) for name, pipes in loaded.items()
-        }
+    for part, (files, call) in parts.items():
+        alike = {name: subjects.first_alike(subject, name, files) for name in loaded}
+        calls: dict[str, Callable[[], Any]] = {}
+        for name, pipes in loaded.items():
+            calls.setdefault(alike[name], lambda call=call, pipeline=pipes[subject.main_task]: call(pipeline))
         counts = {"repetitions": extent.repetitions, "warmup": extent.warmup}
         how = {"at_least_s": SHORT_S * max(1, len(calls) / 2), "prime_below_s": CACHED_S, "clock": subject.room.clock}
-        name = f"times/{part}/{'+'.join(loaded)}"
+        name = f"times/{part}/{'+'.join(calls)}"
         seconds = subject.kept.value(name, lambda calls=calls, how=counts | how: latency.interleaved(calls, **how))
-        for name, values in seconds.items():
-            times[name][part] = values
+        for name in loaded:
+            times[name][part] = seconds[alike[name]]
     return times
 
 

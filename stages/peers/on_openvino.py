@@ -18,7 +18,7 @@ from stages.generation import drawing, pipelines
 from stages.machine import apart, budget, memory, sizes, usage
 from stages.machine.companion import one_line
 from stages.machine.costs import costs
-from stages.machine.speed import step_s
+from stages.machine.speed import statistics_s, step_s
 from stages.peers.work import Draw, Work
 from stages.prompts import sets
 from stages.quantization import schemes
@@ -96,7 +96,7 @@ def _need(source: Path, work: Work, samples: int) -> budget.Need:
     at least, as SDXL was killed at 24 GB."""
     unet, asked, known = sizes.of_ir(source)["unet"], memory.request(work.sampler, work.device), costs()
     billions, exact = unet.parameters / 1e9, replace(asked, floats="f32")
-    seconds = samples * (step_s(unet, asked) + 2 * known["statistics"] * step_s(unet, exact))
+    seconds = samples * (step_s(unet, asked) + 2 * statistics_s(unet, exact))
     return budget.Need(
         known["process_gb"] + known["notebook_gb"] * billions, 2 * billions, known["process_s"] + seconds
     )

@@ -4,10 +4,10 @@ Consumes a quantized graph (weights compressed, a quantizer before every layer),
 of channels and UNet inputs; produces a table: for every unit (stages.quantization.units) what was chosen, its noise and
 its work. Every answer is kept in a file as it comes, so that a killed search goes on. Knows no layer by name.
 
-How it goes: (1) the noise of each unit alone, quiet groups of units not being looked into; (2) for the noisy ones other
-ranges, scales by channel and at run time; (3) the best of these for each, and float, or INT8 twice, for those that gain
-most for the work given away, until the whole is quiet enough. Noises of units add up, as they are independent of each
-other; the choice is measured as a whole before it is returned.
+How it goes: (1) the noise of each unit alone, quiet groups of units not being looked into; (2) for the noisy ones
+scales by channel and at run time, and narrower ranges where these do not help; (3) the best of these for each, and
+float, or INT8 twice, for those that gain most for the work given away, until the whole is quiet enough. Noises of units
+add up, as they are independent of each other; the choice is measured as a whole before it is returned.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def choose(subject: Subject, answers: Answers, settings: Search) -> dict[str, An
     measured = {number: {STATIC: noise} for number, noise in alone.items()}
     for number in noisy(alone, QUIET * allowed):
         for way in subject.ways[number]:
-            if narrower(way) and not promising(measured[number]):
+            if narrower(way) and not promising(measured[number], subject.units[number].pointwise):
                 continue
             noise = answers.noise(f"{subject.units[number].name}:{way}", subject.rows(off, {number: way}))
             if noise is not None:
@@ -208,8 +208,11 @@ def noisy(alone: dict[int, np.ndarray], quiet: float) -> list[int]:
     return order
 
 
-def promising(ways: dict[str, np.ndarray]) -> bool:
-    """Whether a narrower range is worth a question: the widest of them, once asked, must have been better than none."""
+def promising(ways: dict[str, np.ndarray], pointwise: bool) -> bool:
+    """Whether a narrower range is worth a question: nothing else helped, and the widest of them, once asked, was better
+    than none."""
+    if best(ways, pointwise) in (SMOOTH, DYNAMIC):
+        return False
     tried = [noise.mean() for way, noise in ways.items() if narrower(way)]
     return not tried or min(tried) < ways[STATIC].mean()
 
@@ -269,7 +272,8 @@ def describe(
 def ways_of(
     unit: Unit, nodes: dict[str, ov.Node], floats: dict[str, ov.Node], channels: dict[str, statistics.Channels]
 ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-    """A row for each way to quantize a unit, and its scales by channel where it can have them."""
+    """A row for each way to quantize a unit, in the order in which they are tried, and its scales by channel where it
+    can have them."""
     quantizer = nodes[unit.quantizers[0]]
     low, high = units.range_of(quantizer)
     seen = channels.get(quantizer.input_value(0).get_node().get_friendly_name())
@@ -278,16 +282,16 @@ def ways_of(
     rows, scale = {STATIC: probing.row(low, high)}, None
     if len(unit.quantizers) > 1:
         return rows, scale
-    rows[CLIPPED] = probing.row(CLIP * low, CLIP * high)
+    narrow = {CLIPPED: probing.row(CLIP * low, CLIP * high)}
     if seen is not None:
-        rows[MEAN] = probing.row(seen.mean_low, seen.mean_high)
+        narrow[MEAN] = probing.row(seen.mean_low, seen.mean_high)
     if seen is not None and unit.direct and all(name in floats for name in unit.layers):
         scale = smoothing(seen, [units.weights_of(floats[name]) for name in unit.layers])
         low, high = float((seen.low / scale).min()), float((seen.high / scale).max())
         rows[SMOOTH] = probing.row(MARGIN * low, MARGIN * high, smooth=True)
     if unit.direct:
         rows[DYNAMIC] = probing.row(low, high, dynamic=True, smooth=scale is not None)
-    return rows, scale
+    return rows | narrow, scale
 
 
 def smoothing(seen: statistics.Channels, weights: list[np.ndarray]) -> np.ndarray:

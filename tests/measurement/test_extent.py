@@ -19,7 +19,7 @@ SECONDS = Seconds(
     turn=4.0,
     once=10.0,
 )
-LEAST = 10 + 2 * 60 + 2 * 4 * 5 + (3 + 1) * 4
+LEAST = 10 + 60 + 4 * 5 + 3 * 4
 WHOLE = 10 + 8 * (60 + 30) + 8 * 8 * 5 + (10 + 2) * 4 + 8 * 100 + (1 + 2) * 100
 
 
@@ -41,17 +41,17 @@ def test_without_a_limit_and_within_it_everything_is_measured():
 
 def test_the_least_is_measured_whatever_it_takes():
     found = fitting(0)
-    assert found == extent.Extent({"text-to-image": 2}, 4, False, False, 3, 1)
+    assert found == extent.Extent({"text-to-image": 1}, 4, False, False, 3, 0)
     assert SECONDS.of(found) == LEAST
-    assert fitting(0, prompts=1, repetitions=1, warmup=0) == extent.Extent({"text-to-image": 1}, 4, False, False, 1, 0)
+    assert fitting(0, repetitions=1) == extent.Extent({"text-to-image": 1}, 4, False, False, 1, 0)
 
 
 @pytest.mark.parametrize(
     "more, added",
     [
-        (30, {"prompts": {"text-to-image": 2, "image-to-image": 1}}),
-        (30 + 2 * 4 * 5, {"prompts": {"text-to-image": 2, "image-to-image": 1}, "points": 8}),
-        (30 + 40 + 60 + 8 * 5, {"prompts": {"text-to-image": 3, "image-to-image": 1}, "points": 8}),
+        (30, {"prompts": {"text-to-image": 1, "image-to-image": 1}}),
+        (30 + 4 * 5, {"prompts": {"text-to-image": 1, "image-to-image": 1}, "points": 8}),
+        (30 + 20 + 60 + 8 * 5, {"prompts": {"text-to-image": 2, "image-to-image": 1}, "points": 8}),
     ],
 )
 def test_time_goes_to_another_task_then_to_points_then_to_prompts(more, added):
@@ -59,8 +59,8 @@ def test_time_goes_to_another_task_then_to_points_then_to_prompts(more, added):
 
 
 def test_what_does_not_fit_is_passed_over_for_what_does():
-    turns = 8 * 4  # eight more of them, and of nothing else so little
-    assert fitting((LEAST + turns) / 60, prompts=2) == replace(fitting(0), prompts={"text-to-image": 2, TASKS[1]: 1})
+    turns = (7 + 2) * 4  # seven more of them, two that warm up, and of nothing else so little
+    assert fitting((LEAST + turns) / 60, prompts=2) == replace(fitting(0), prompts={"text-to-image": 1, TASKS[1]: 1})
     without_tasks = extent.fitting(settings((LEAST + turns) / 60, prompts=2), TASKS[:1], 4, SECONDS)
     assert (without_tasks.repetitions, without_tasks.warmup, without_tasks.exact) == (10, 2, False)
 
@@ -86,7 +86,7 @@ def test_the_report_is_told_what_is_missing_and_what_all_of_it_would_take():
     found, whole = fitting(0), extent.everything(settings(0), TASKS, 25)
     (said,) = extent.left_out(found, whole, 0, SECONDS)
     assert said == (
-        "text-to-image: 2 of 8 prompts; image-to-image: 0 of 8 prompts; 4 of 8 points of each prompt's schedule; "
+        "text-to-image: 1 of 8 prompts; image-to-image: 0 of 8 prompts; 4 of 8 points of each prompt's schedule; "
         "3 of 10 timed turns; pictures in float32: fp16's own are what pictures are compared with; controls "
         "(benchmark.minutes 0; all of it would take about 0.6 h)"
     )

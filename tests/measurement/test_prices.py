@@ -61,7 +61,7 @@ def test_what_is_planned_stays_within_its_time_or_is_the_least(name):
     for minutes in (0, 20, 60, 600):
         settings = SimpleNamespace(**vars(SETTINGS) | {"minutes": minutes})
         extent, seconds, left_out = prices.planned(model(), settings, found, None, ASKED, (FP16, INT8))
-        assert seconds.of(extent) <= 60 * minutes or extent.main == 2 and not extent.exact
+        assert seconds.of(extent) <= 60 * minutes or extent.main == 1 and not extent.exact
         assert bool(left_out) == (extent.main < 8 or not extent.exact or not extent.controls)
 
 
