@@ -24,7 +24,7 @@ from tests.tiny_ir import tiny_ir
 
 NOISE = {  # of each unit's ways, in relation to the signal, the same in both quarters
     "a": {"int8": 1e-3, "smooth": 9e-4, "dynamic": 8e-4},
-    "b": {"int8": 4e-4, "smooth": 1e-4},
+    "b": {"int8": 4e-4, "smooth": 1e-4, "clipped": 2e-4},
     "c": {"int8": 2e-4, "clipped": 1.9e-4},
     "d": {"int8": 1e-8},
 }
@@ -70,6 +70,13 @@ def test_float_goes_to_what_gains_most_for_its_work_and_the_best_way_to_the_othe
     assert (found["float_share"], found["twice_share"]) == (0.004, 0)
     assert found["before_sqnr_db"] == pytest.approx(-10 * np.log10(1.6e-3), abs=0.01)
     assert found["sqnr_db"] == pytest.approx(-10 * np.log10(3e-4), abs=0.01)
+
+
+def test_a_narrower_range_is_tried_where_no_scale_helps(tmp_path: Path) -> None:
+    """`a`'s scales gain nothing that is worth them, and it has no narrower range; `b`'s does, `c` has none."""
+    asked = answers(tmp_path)
+    search.choose(subject(), asked, settings())
+    assert {"b:smooth", "c:clipped"} <= set(asked.known) and "b:clipped" not in asked.known
 
 
 def test_no_more_work_is_left_float_than_allowed(tmp_path: Path) -> None:
