@@ -36,5 +36,5 @@ class PipelineWork(Work):
         return memory.together_gb(sizes.of_ir(folder), asked, anatomy.stored(folder))
 
     def load(self) -> tuple[Any, Room]:
-        room, how = Room(self.room_gb), (self.folders["ir"], self.task, self.sampler, self.device)
+        room, how = Room(self.room_gb, timed=False), (self.folders["ir"], self.task, self.sampler, self.device)
         return pipelines.load(*how, reference=self.exact, pinned=self.pinned, room=room), room
