@@ -15,14 +15,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-LIGHT, LONG_S = ("vae_decoder", "vae_encoder"), 5.0  # parts of few weights: laid out within a hundredth of a long call
-
 
 class Room:
     """Memory for compiled parts, `limit_gb` of it; a part larger than that gets the room alone.
 
-    `timed`: a part's first call, in which weights are laid out, is made twice, and the first counts as loading; a long
-    one of a part that has few weights is as good as any other, and stands.
+    `timed`: a part's first call, in which weights are laid out, is made twice, and the first counts as loading.
 
     >>> smallest_enough({"unet": 5.0, "vae": 0.7, "text": 1.4}, shortfall=1.0)
     'text'
@@ -88,13 +85,10 @@ class _Fresh:
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         if self._fresh:
-            self._fresh, start = False, time.perf_counter()
-            first = self._request(*args, **options)
-            seconds = time.perf_counter() - start
-            if self._name in LIGHT and seconds > LONG_S:
-                self._room.calls[self._name] += 1
-                return first
-            self._room.loading_s += seconds
+            start = time.perf_counter()
+            self._request(*args, **options)
+            self._room.loading_s += time.perf_counter() - start
+            self._fresh = False
         self._room.calls[self._name] += 1
         return self._request(*args, **options)
 

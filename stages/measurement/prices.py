@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from stages.settings.schema import Benchmark, Model
 
 
-# UNet steps of each precision before it is measured: one when it loads, one that proves what runs in INT8, two in a
-# process of their own. There and when it loads it decodes too, and there it encodes, which is half of that.
-AT_FIRST = 4
+# UNet steps and decodings of each precision before it is measured: one of both when it loads, a step that proves what
+# runs in INT8, two steps and a decoding in a process of their own, where it also encodes, which is half of a decoding.
+STEPS_AT_FIRST, DECODINGS_AT_FIRST = 4, 2.5
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def foretold(
         alone=run[own[0]] * speed.step_s(unet, asked) + decode,
         point=sum(each) + one,
         turn=sum(each) + decode,  # which all have in common
-        once=sum(ready + AT_FIRST * step + 2.5 * decode for step in each) + ready + one,
+        once=sum(ready + STEPS_AT_FIRST * step + DECODINGS_AT_FIRST * decode for step in each) + ready + one,
     )
 
 

@@ -187,7 +187,7 @@ def with_first_stage(subject: Subject, engine: Engine = LOCAL) -> Subject:
             )
             beginning.draw(engine, work, subject.kept, subject.prompts, settings.benchmark.seed, finished)
         base = pipelines.load(folder, "text-to-image", model.sampler, settings.device, room=subject.room)
-        if not subject.kept.has(tasks.begun_name("half", settings.benchmark.seed)):  # warm-up
+        if subject.extent.warmup and not subject.kept.has(tasks.begun_name("half", settings.benchmark.seed)):
             drawing.generate(base, subject.prompts[0].text, model.sampler, settings.benchmark.seed, steps=2)
         how = model.sampler, subject.steps, settings.benchmark, subject.room.clock
         much = {"finished": finished, "others": subject.controls[1], "kept": subject.kept}

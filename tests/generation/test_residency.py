@@ -74,10 +74,13 @@ def test_where_no_single_part_is_enough_the_largest_goes_first() -> None:
     assert smallest_enough({"a": 1.0, "b": 3.0, "c": 2.0}, shortfall=1.5) == "c"
 
 
-def taking(part: Part, monkeypatch: pytest.MonkeyPatch, *, compile_s: float, call_s: float) -> None:
-    """The part takes so many seconds of a clock that nothing else moves."""
+def test_the_first_call_is_loading_and_the_clock_stands_still_meanwhile(
+    parts: dict[str, Part], monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = [0.0]
     monkeypatch.setattr("stages.generation.residency.time.perf_counter", lambda: now[0])
+    unet = parts["unet"]
+    call, compile = unet.call, unet.compile
 
     def takes(seconds: float, function):
         def run():
@@ -86,37 +89,15 @@ def taking(part: Part, monkeypatch: pytest.MonkeyPatch, *, compile_s: float, cal
 
         return run
 
-    part.call, part.compile = takes(call_s, part.call), takes(compile_s, part.compile)
-
-
-def test_the_first_call_is_loading_and_the_clock_stands_still_meanwhile(
-    parts: dict[str, Part], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    unet = parts["unet"]
-    taking(unet, monkeypatch, compile_s=20.0, call_s=30.0)
+    unet.call, unet.compile = takes(3.0, call), takes(20.0, compile)
     room = Room(10.0)
     room.watch({"unet": unet}, {"unet": 5.0})
     start = room.clock()
     use(unet)
     use(unet)
-    assert room.loading_s == 50.0, "compiling and the first call"
-    assert room.clock() - start == 60.0, "the two calls that were asked for"
-    assert unet.calls == 3 and room.calls["unet"] == 2
-
-
-@pytest.mark.parametrize("call_s, calls, loading_s", [(30.0, 2, 20.0), (3.0, 3, 23.0)])
-def test_a_long_first_call_of_a_part_with_few_weights_stands(
-    parts: dict[str, Part], monkeypatch: pytest.MonkeyPatch, call_s: float, calls: int, loading_s: float
-) -> None:
-    decoder = parts["vae"]
-    taking(decoder, monkeypatch, compile_s=20.0, call_s=call_s)
-    room = Room(10.0)
-    room.watch({"vae_decoder": decoder}, {"vae_decoder": 1.0})
-    start = room.clock()
-    use(decoder)
-    use(decoder)
-    assert (decoder.calls, room.loading_s, room.clock() - start) == (calls, loading_s, 2 * call_s)
-    assert room.calls["vae_decoder"] == 2
+    assert room.loading_s == 23.0, "compiling and the first call"
+    assert room.clock() - start == 6.0, "the two calls that were asked for"
+    assert unet.calls == 3
 
 
 def test_pictures_are_the_same_where_parts_take_turns() -> None:
