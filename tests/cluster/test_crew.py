@@ -24,8 +24,10 @@ def done(engine, work, count: int = 12) -> list:
 
 
 def test_results_come_in_the_order_of_the_items_from_several_processes(lasting: Crew, tmp_path: Path) -> None:
-    work = saying(tmp_path / "ir", ONE_THREAD, seconds=0.1)
-    alone, together = done(LOCAL, work), done(lasting, work)
+    work = saying(tmp_path / "ir", ONE_THREAD)
+    alone = done(LOCAL, work)
+    work.meeting = tmp_path / "meeting"
+    together = done(lasting, work)
     assert [found[:2] for found in together] == [found[:2] for found in alone]
     assert len({found[2] for found in together}) == 2 and os.getpid() not in {found[2] for found in together}
 
@@ -33,9 +35,10 @@ def test_results_come_in_the_order_of_the_items_from_several_processes(lasting: 
 def test_workers_stay_for_the_next_work_while_they_are_enough_for_it_and_until_they_rest(
     two: Nodes, tmp_path: Path
 ) -> None:
-    engine, work = crew(two), saying(tmp_path / "ir", ONE_THREAD, seconds=0.05)
+    engine, work = crew(two), saying(tmp_path / "ir", ONE_THREAD)
 
     def processes() -> set[int]:
+        work.meeting = tmp_path / f"meeting-{len(list(tmp_path.iterdir()))}"
         return {found[2] for found in done(engine, work)}
 
     first = processes()

@@ -10,11 +10,15 @@ from typing import Any
 
 from stages.engines.work import Work
 
+PATIENCE_S = 60
+
 
 class Saying(Work):
-    """(item, what the folder's file holds, process); after so many seconds, and not at all where it is fatal."""
+    """(item, what the folder's file holds, process); after so many seconds, and not at all where it is fatal; not
+    before two processes have come to the folder `meeting`, if there is one, however long one of them takes to start."""
 
     seconds = 0.0
+    meeting: Path | None = None
     fatal: int | None = None
     refused: int | None = None
 
@@ -26,11 +30,21 @@ class Saying(Work):
 
     def do(self, loaded: str, item: int) -> Any:
         time.sleep(self.seconds)
+        if self.meeting:
+            meet(self.meeting)
         if item == self.fatal:
             os.kill(os.getpid(), signal.SIGKILL)
         if item == self.refused:
             raise ValueError(f"item {item} cannot be done")
         return item, loaded, os.getpid()
+
+
+def meet(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / str(os.getpid())).touch()
+    last = time.monotonic() + PATIENCE_S
+    while len(list(folder.iterdir())) < 2 and time.monotonic() < last:
+        time.sleep(0.01)
 
 
 def saying(folder: Path, device: Any, **how: Any) -> Saying:
