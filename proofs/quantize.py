@@ -23,7 +23,7 @@ class Samples:
     """Recorded UNet inputs, gone through more than once."""
 
     def __init__(self, folder: Path, count: int) -> None:
-        self.folder, self.count = folder, count
+        self.folder, self.count, self.extremes = folder, count, shards.Extremes(folder, count)
 
     def __iter__(self):
         return shards.load_samples(self.folder, self.count)

@@ -46,10 +46,10 @@ def calibrate(settings: Settings, root: Path = Path("."), engine: Engine = LOCAL
         paths = [shards.shard_path(kept, number) for number in range(len(chosen))]
         samples = sum(map(shards.count_samples, paths))
         facts = {"samples": samples, "prompts": len(chosen), "truncated": truncated, "unet": described["unet"]}
-        facts |= {"largest_px": round(_asked(settings).size_px)}
+        facts |= {"largest_px": round(_asked(settings).size_px), "told": sum(map(shards.count_told, paths))}
         with placing.whole(target) as folder:
-            for path in paths:
-                placing.link(path, folder / path.name)
+            for path in [*paths, *filter(Path.is_file, map(shards.beside, paths))]:
+                placing.link(path, folder / path.relative_to(kept))
             return manifest.write(folder, stage="calibrate", inputs=inputs, settings=described, facts=facts)
 
 
@@ -69,12 +69,10 @@ def _need(settings: Settings) -> budget.Need:
     found = {part: sizes.of_ir(folder) for part, folder in folders.items()}
     asked, unet = _asked(settings), _unet(settings, folders)
     of_base, own = drafts.evaluations(settings.calibration, settings.model)
-    count, kept = (
-        drafts.prompts(settings.calibration, settings.model),
-        drafts.kept(settings.calibration, settings.model),
-    )
+    how = settings.calibration, settings.model
+    count, kept, told = drafts.prompts(*how), drafts.kept(*how), drafts.told(*how, settings.device)
     base = (found["base"], count * of_base) if "base" in found else None
-    return budget.calibrate(found["ir"], asked, unet, count * own, kept, base)
+    return budget.calibrate(found["ir"], asked, unet, count * own, kept, told, base)
 
 
 def _asked(settings: Settings) -> memory.Request:

@@ -40,6 +40,8 @@ def needs(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, N
     ranged = replace(collected, floats=statistics.floats())
     recorded, count = drafts.kept(settings.calibration, model), drafts.prompts(settings.calibration, model)
     of_base, own = (count * each for each in drafts.evaluations(settings.calibration, model))
+    told = drafts.told(settings.calibration, model, settings.device)
+    used = min(settings.quantization.samples, recorded)
     stored = tuple(one for one in (FP16, INT8) if memory.in_turn_gb(found, asked, one) <= fitting.free_gb()) or (INT8,)
     much, seconds, _ = prices.planned(model, settings.benchmark, found, base, asked, stored)
     kept_gb = prices.kept_gb(model, settings.benchmark, much, found, asked, len(stored))
@@ -48,8 +50,8 @@ def needs(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, N
     return {
         "download": budget.download(found, model.source.kind),
         "export": budget.export(found),
-        "calibrate": budget.calibrate(found, collected, unet, own, recorded, base and (base, of_base)),
-        "quantize": budget.quantize(found, ranged, min(settings.quantization.samples, recorded), settings.quantization),
+        "calibrate": budget.calibrate(found, collected, unet, own, recorded, told, base and (base, of_base)),
+        "quantize": budget.quantize(found, ranged, used, settings.quantization, told * used // recorded),
         "benchmark": budget.benchmark(found, asked, stored, seconds.of(much), kept_gb),
         **({SPEED: budget.benchmark(found, asked, stored, compared)} if speeds.changes(settings.speed) else {}),
     }

@@ -104,7 +104,9 @@ def need(model: str, settings: Quantization) -> budget.Need:
     recorded = manifest.read_whole(calibration, rerun=f"calibrate@{model}")["facts"]
     belonging.require_calibration(model)
     asked = memory.Request(recorded["largest_px"], shards.rows(calibration), statistics.floats())
-    return budget.quantize(found, asked, min(settings.samples, recorded["samples"]), settings)
+    count = min(settings.samples, recorded["samples"])
+    told = recorded.get("told", 0) * count // recorded["samples"]  # older calibrations did not say
+    return budget.quantize(found, asked, count, settings, told)
 
 
 class _Samples:
@@ -112,6 +114,7 @@ class _Samples:
 
     def __init__(self, folder: Path, count: int) -> None:
         self.folder, self.count = folder, count
+        self.extremes = shards.Extremes(folder, count)
 
     def __len__(self) -> int:
         return self.count

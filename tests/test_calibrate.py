@@ -15,7 +15,7 @@ from stages.calibrate import calibrate
 from stages.calibration import shards
 from stages.files import manifest
 from stages.generation import residency
-from stages.ir import runtime
+from stages.ir import extremes, runtime
 from stages.machine import memory
 from stages.settings.schema import Calibration, Model, Prompts, Settings
 from tests.tiny_ir import CPU, part, sampler, tiny_ir
@@ -60,7 +60,7 @@ def make_root(folder: Path, *models: str) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def recorded(root: Path, model: str) -> list[runtime.Inputs]:
 def test_a_base_is_recorded_with_its_guidance_at_its_own_steps(root: Path) -> None:
     facts = calibrate(settings(steps=6), root)["facts"]
     counts = {"samples": 2 * COUNT, "prompts": COUNT, "truncated": facts["truncated"]}
-    assert facts == counts | {"unet": "fp16", "largest_px": 32}
+    assert facts == counts | {"unet": "fp16", "largest_px": 32, "told": 0}
     samples = recorded(root, "base")
     assert {sample["sample"].shape for sample in samples} == {(2, 4, 16, 16)}  # guidance doubles the batch
     assert set(samples[0]) == {"sample", "timestep", "encoder_hidden_states", "text_embeds", "time_ids"}
@@ -127,9 +127,9 @@ calibrate(settings(), Path({root!r}))
 """
 
 
-@pytest.mark.parametrize("flipped", [False, True], ids=["sound", "flipped"])
+@pytest.mark.parametrize("flipped", ["", "00000.safetensors", "extremes/00000.safetensors"])
 def test_a_killed_run_goes_on_after_its_last_whole_shard(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flipped: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flipped: str
 ) -> None:
     """A byte that turns over in what it left, in the last value of the first shard, costs that shard's drawing."""
     killed, undisturbed = make_root(tmp_path / "killed", "base"), make_root(tmp_path / "undisturbed", "base")
@@ -138,13 +138,13 @@ def test_a_killed_run_goes_on_after_its_last_whole_shard(
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not (killed / "artifacts/calibration/base").exists()
     if flipped:
-        (first,) = (killed / "artifacts/calibration").glob(".base.unfinished-*/00000.safetensors")
+        (first,) = (killed / "artifacts/calibration").glob(f".base.unfinished-*/{flipped}")
         content = first.read_bytes()
         first.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     saved, save = [], shards.save_shard
     monkeypatch.setattr(shards, "save_shard", lambda path, *rest: saved.append(path.name) or save(path, *rest))
     calibrate(settings(), killed)
-    assert saved == ["00000.safetensors"] * flipped + ["00002.safetensors"]
+    assert saved == ["00000.safetensors"] * bool(flipped) + ["00002.safetensors"]
     calibrate(settings(), undisturbed)
     both = [contents(folder / "artifacts/calibration/base") for folder in (killed, undisturbed)]
     assert both[0] == both[1]
@@ -231,13 +231,13 @@ def times(samples) -> list[float]:
 
 
 def count_evaluations(monkeypatch) -> list[str]:
-    """A list that grows by a name with every evaluation of a UNet."""
+    """A list that grows by a name with every row that a UNet is evaluated for, two in each of a base's steps."""
     calls: list[str] = []
     call = openvino.CompiledModel.__call__
 
     def counting(self, inputs, *args, **options):
         names = {name for port in self.inputs for name in port.get_names()}
-        calls.extend(["unet"] if "encoder_hidden_states" in names else [])
+        calls.extend(["unet"] * len(inputs["sample"]) if "encoder_hidden_states" in names else [])
         return call(self, inputs, *args, **options)
 
     monkeypatch.setattr(openvino.CompiledModel, "__call__", counting)
@@ -250,11 +250,11 @@ def test_a_draft_is_an_evaluation_less_than_its_inputs_at_the_models_own_timeste
     whole = {"steps_per_prompt": 99}
     calls = count_evaluations(monkeypatch)
     calibrate(settings(steps=10, drafted=whole), root)
-    assert len(calls) == COUNT * 9, "the last input needs no evaluation"
+    assert len(calls) == 2 * COUNT * 9, "the last input needs no evaluation"
     own = times(recorded(root, "base"))[:10]
     calls.clear()
     calibrate(settings(steps=10, drafted=whole | {"draft_steps": 4}), root)
-    assert len(calls) == COUNT * 3
+    assert len(calls) == 2 * COUNT * 3
     drafted = times(recorded(root, "base"))
     assert set(drafted) <= set(own) and len(drafted) == COUNT * 4
     assert all(drafted[place] == own[0] and drafted[place + 3] == own[-1] for place in (0, 4, 8))
@@ -274,7 +274,32 @@ def test_the_first_draft_input_and_the_first_step_are_those_of_the_whole_drawing
 def test_evaluations_decide_how_many_prompts_are_drafted(root: Path, monkeypatch) -> None:
     calls = count_evaluations(monkeypatch)
     facts = calibrate(settings(steps=10, drafted={"prompts": 40, "evaluations": 7, "draft_steps": 4}), root)["facts"]
-    assert (facts["prompts"], len(calls)) == (2, 6)
+    assert (facts["prompts"], len(calls)) == (2, 2 * 6)
+
+
+def test_what_layers_are_given_is_told_of_every_input_that_is_evaluated(root: Path) -> None:
+    """Against the UNet in float32, at both rows of the input itself."""
+    facts = calibrate(settings(steps=10, drafted={"draft_steps": 4, "steps_per_prompt": 99}), root)["facts"]
+    assert (facts["samples"], facts["told"]) == (4 * COUNT, 3 * COUNT)
+    unet = runtime.read(root / "artifacts/ir/base/fp16/unet/openvino_model.xml")
+    request = openvino.Core().compile_model(extremes.beside(unet), "CPU", runtime.EXACT)
+    told = shards.Extremes(root / "artifacts/calibration/base", 99)
+    for number, sample in enumerate(recorded(root, "base")):
+        found = told(number)
+        if number % 4 == 3:
+            assert found is None, "a prompt's last input"
+            continue
+        answer = {port.get_any_name(): value for port, value in request(sample).items()}
+        expected = {name: value for name, value in answer.items() if extremes.is_own(name)}
+        assert found.keys() == expected.keys() and len(found) > 50
+        for name, value in expected.items():
+            assert np.abs(found[name] - value).max() <= 0.05 * np.abs(value).max() + 0.02, name  # bfloat16, perhaps
+
+
+def test_a_calibration_whose_evaluations_are_mostly_not_kept_tells_nothing(root: Path) -> None:
+    facts = calibrate(settings(steps=10, drafted={"steps_per_prompt": 2}), root)["facts"]
+    assert (facts["samples"], facts["told"]) == (2 * COUNT, 0)
+    assert not (root / "artifacts/calibration/base/extremes").exists()
 
 
 @pytest.mark.parametrize("scheduler", ["DDIMScheduler", "UniPCMultistepScheduler", "EulerAncestralDiscreteScheduler"])
@@ -289,9 +314,9 @@ def test_a_refiners_draft_has_all_of_its_own_timesteps_and_few_of_its_bases(tmp_
     calls = count_evaluations(monkeypatch)
     calibrate(settings("refiner", steps=10, drafted=whole), root)
     own = times(recorded(root, "refiner"))[:2]
-    assert len(calls) == COUNT * (8 + 1)
+    assert len(calls) == 2 * COUNT * (8 + 1)
     calls.clear()
     calibrate(settings("refiner", steps=10, drafted=whole | {"draft_steps": 5}), root)
     samples = recorded(root, "refiner")
-    assert times(samples) == own * COUNT and len(calls) == COUNT * (3 + 1), (times(samples), len(calls))
+    assert times(samples) == own * COUNT and len(calls) == 2 * COUNT * (3 + 1), (times(samples), len(calls))
     assert {sample["time_ids"].shape for sample in samples} == {(2, 5)}

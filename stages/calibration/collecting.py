@@ -20,7 +20,7 @@ from stages.files import pieces
 from stages.generation import drawing, recording
 from stages.generation.at_work import PipelineWork
 from stages.generation.residency import Room
-from stages.ir import finite, runtime
+from stages.ir import extremes, finite, runtime
 from stages.machine import memory
 from stages.prompts import sets
 from stages.prompts.sets import Prompt
@@ -44,7 +44,7 @@ def collect(
 
     `folders`: {"ir": the model's own}, and of a refiner {"base": its base's}; `room_gb`: for compiled parts.
     """
-    missing = [number for number in range(len(chosen)) if not pieces.is_there(shards.shard_path(target, number))]
+    missing = [number for number in range(len(chosen)) if not _is_there(shards.shard_path(target, number))]
     prompts = {number: chosen[number] for number in missing}
     starts = {}
     if "base" in folders and missing:
@@ -59,11 +59,20 @@ def collect(
     tokenizer = work.loaded()[0].tokenizer_2
     for number, samples in zip(missing, engine.map(work, items, "calibrate", "prompt"), strict=True):
         path = shards.shard_path(target, number)
-        shards.save_shard(path, samples, {"prompt": chosen[number].id})
+        if any(one.extremes for one in samples):
+            shards.save_extremes(path, [one.extremes for one in samples])
+            pieces.note(shards.beside(path))  # before the shard, which says that both are there
+        shards.save_shard(path, [one.inputs for one in samples], {"prompt": chosen[number].id})
         pieces.note(path)
     engine.rest()
     cut = sets.truncated(chosen, drawing.negative_of(work.sampler), tokenizer)
     return len(cut["prompts"]) + cut["negative_prompt"]
+
+
+def _is_there(path: Path) -> bool:
+    """A shard, and what was saved beside it before."""
+    beside = shards.beside(path)
+    return pieces.is_there(path) and (not beside.exists() or pieces.is_there(beside))
 
 
 @dataclass(frozen=True)
@@ -102,10 +111,24 @@ class Starting(Drafting):
         return _start(pipeline, self.settings, item.encoded, item.number)
 
 
+@dataclass(frozen=True)
+class Sample:
+    """Inputs of the UNet, and the extremes of what its layers were given with them, if it was evaluated and asked."""
+
+    inputs: runtime.Inputs
+    extremes: runtime.Inputs | None
+
+
 class Recording(Drafting):
     """The chosen inputs of the UNet that is quantized."""
 
-    def draft(self, pipeline: Any, item: Item) -> list[runtime.Inputs]:
+    def load(self) -> Any:
+        pipeline, room = super().load()
+        if _told(self.settings):
+            pipeline.unet.model = extremes.beside(pipeline.unet.model)
+        return pipeline, room
+
+    def draft(self, pipeline: Any, item: Item) -> list[Sample]:
         return _record_prompt(pipeline, self.settings, item.encoded, (item.number, self.count), item.start)
 
 
@@ -141,37 +164,41 @@ def _sampler(settings: Settings, number: int) -> Sampler:
 
 def _record_prompt(
     pipeline: Any, settings: Settings, encoded: drawing.Encoded, turn: tuple[int, int], start: Any
-) -> list[runtime.Inputs]:
+) -> list[Sample]:
     """The chosen inputs of one prompt, the n-th of so many. Inputs of all its steps are held for a moment."""
     samples = _drafted(pipeline, settings, encoded, turn[0], start)
     count, seed = settings.calibration.steps_per_prompt, settings.calibration.seed
     return [samples[step] for step in choose_steps(len(samples), count, *turn, seed=seed)]
 
 
-def _drafted(
-    pipeline: Any, settings: Settings, encoded: drawing.Encoded, number: int, start: Any
-) -> list[runtime.Inputs]:
+def _drafted(pipeline: Any, settings: Settings, encoded: drawing.Encoded, number: int, start: Any) -> list[Sample]:
     """All inputs of the n-th prompt's draft."""
     sampler, seed, calibration = _sampler(settings, number), _seed(settings, number), settings.calibration
     if start is not None:
         return _refined(pipeline, settings, encoded, number, start)
     draft = drafts.draft(pipeline.scheduler, sampler, calibration, number)
     how: Any = {"output": "latent", "steps": draft.steps, "timesteps": draft.timesteps}
-    with recording.recording(pipeline, lambda step: True, last=draft.inputs - 1) as samples:
-        drawing.generate(pipeline, encoded, sampler, seed, **how)
-    return samples
+    return _recorded(pipeline, settings, encoded, sampler, draft.inputs, seed=seed, **how)
 
 
-def _refined(
-    pipeline: Any, settings: Settings, encoded: drawing.Encoded, number: int, start: Any
-) -> list[runtime.Inputs]:
+def _refined(pipeline: Any, settings: Settings, encoded: drawing.Encoded, number: int, start: Any) -> list[Sample]:
     """A refiner's inputs at all of its own steps, from where its base's draft hands over."""
     sampler, planned = _sampler(settings, number), _planned(pipeline, settings, number)
     how: Any = {"output": "latent", "image": start, "denoising_start": sampler.high_noise_fraction}
     how |= {"timesteps": planned.timesteps} if planned else {}
-    with recording.recording(pipeline, lambda step: True, last=drafts.own_part(sampler) - 1) as samples:
-        drawing.generate(pipeline, encoded, sampler, _seed(settings, number), **how)
-    return samples
+    return _recorded(
+        pipeline, settings, encoded, sampler, drafts.own_part(sampler), seed=_seed(settings, number), **how
+    )
+
+
+def _recorded(
+    pipeline: Any, settings: Settings, encoded: drawing.Encoded, sampler: Sampler, inputs: int, **how: Any
+) -> list[Sample]:
+    """So many inputs of a drawing, which ends with the last one."""
+    beside: list[runtime.Inputs | None] | None = [] if _told(settings) else None
+    with recording.recording(pipeline, lambda step: True, inputs - 1, beside) as samples:
+        drawing.generate(pipeline, encoded, sampler, **how)
+    return [Sample(*pair) for pair in zip(samples, beside or [None] * len(samples), strict=True)]
 
 
 def _start(pipeline: Any, settings: Settings, encoded: drawing.Encoded, number: int) -> Any:
@@ -185,6 +212,10 @@ def _start(pipeline: Any, settings: Settings, encoded: drawing.Encoded, number: 
 
 def _planned(pipeline: Any, settings: Settings, number: int) -> drafts.Draft | None:
     return drafts.two_stage(pipeline.scheduler, _sampler(settings, number), settings.calibration, number)
+
+
+def _told(settings: Settings) -> bool:
+    return drafts.told(settings.calibration, settings.model, settings.device) > 0
 
 
 def _seed(settings: Settings, number: int) -> int:

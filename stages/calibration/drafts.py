@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from stages.settings.schema import TIMESTEPS
 
 if TYPE_CHECKING:
-    from stages.settings.schema import Calibration, Model, Sampler
+    from stages.settings.schema import Calibration, Device, Model, Sampler
 
 FEW = 4  # steps: a model made for fewer is never drawn in fewer still
 TURNS = 8  # prompts that share the timesteps between the ends out among them
@@ -64,6 +64,18 @@ def kept(calibration: Calibration, model: Model) -> int:
     """Inputs that are kept of all prompts."""
     each = own_part(model.sampler) if model.role == "refiner" else inputs_of(calibration, model.sampler.steps)
     return prompts(calibration, model) * min(calibration.steps_per_prompt, each)
+
+
+def told(calibration: Calibration, model: Model, device: Device) -> int:
+    """Inputs that are kept and evaluated, whose evaluations tell the extremes of what layers are given too. None where
+    most evaluations are of inputs that nobody keeps, as extremes at all of them would cost more than they spare, and
+    none but on a CPU, which computes ranges otherwise."""
+    if device.name != "CPU":
+        return 0
+    evaluated = evaluations(calibration, model)[1]
+    inputs = own_part(model.sampler) if model.role == "refiner" else inputs_of(calibration, model.sampler.steps)
+    each = min(calibration.steps_per_prompt, inputs - 1)
+    return prompts(calibration, model) * each if 2 * each > evaluated else 0
 
 
 def own_part(sampler: Sampler) -> int:

@@ -12,6 +12,8 @@ from pathlib import Path
 from stages.ir import finite
 from stages.ir.runtime import Inputs
 
+EXTREMES = "extremes"  # folder of what was computed beside, a file per shard
+
 
 def shard_path(folder: Path, number: int) -> Path:
     return folder / f"{number:05d}.safetensors"
@@ -25,6 +27,40 @@ def save_shard(path: Path, samples: list[Inputs], notes: dict[str, str]) -> None
     partial = path.with_suffix(".partial")
     save_file({name: tensors[name].copy(order="C") for name in sorted(tensors)}, partial, metadata=notes)
     os.replace(partial, path)
+
+
+def beside(path: Path) -> Path:
+    """The file with what layers were given at a shard's samples; there is none where nothing was taken."""
+    return path.parent / EXTREMES / path.name
+
+
+def save_extremes(path: Path, found: list[Inputs | None]) -> None:
+    """Write what was taken beside the samples of the shard `path`, whole or not at all; None of a sample without it."""
+    from safetensors.numpy import save_file
+
+    path = beside(path)
+    path.parent.mkdir(exist_ok=True)
+    tensors = {f"{n:03d}/{name}": value for n, one in enumerate(found) for name, value in (one or {}).items()}
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial)
+    os.replace(partial, path)
+
+
+class Extremes:
+    """Of the samples that `load_samples` gives, by their number; None of one that has none."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self._of = [(beside(path), sample) for path, samples in _chosen(folder, count) for sample in samples]
+
+    def __call__(self, number: int) -> Inputs | None:
+        from safetensors import safe_open
+
+        path, sample = self._of[number]
+        if not path.is_file():
+            return None
+        with safe_open(path, framework="numpy") as file:
+            keys = [key for key in file.keys() if key.startswith(f"{sample:03d}/")]
+            return {key.split("/", 1)[1]: file.get_tensor(key) for key in keys} or None
 
 
 def load_shard(path: Path) -> list[Inputs]:
@@ -53,15 +89,18 @@ def load_samples(folder: Path, count: int) -> Iterator[Inputs]:
 
     Fewer than there are: one of every shard before a second of any, and neighbours give different steps.
     """
+    for path, wanted in _chosen(folder, count):
+        samples = load_shard(path)
+        yield from (samples[sample] for sample in wanted)
+
+
+def _chosen(folder: Path, count: int) -> list[tuple[Path, list[int]]]:
     shards = sorted(folder.glob("*.safetensors"))
     if not shards:
         raise FileNotFoundError(f"{folder} holds no UNet inputs: run 'dvc repro -f -s calibrate@{folder.name}'")
     chosen = _spread([count_samples(path) for path in shards], count)
-    for number, path in enumerate(shards):
-        wanted = sorted(sample for shard, sample in chosen if shard == number)
-        if wanted:
-            samples = load_shard(path)
-            yield from (samples[sample] for sample in wanted)
+    found = [(path, sorted(sample for shard, sample in chosen if shard == n)) for n, path in enumerate(shards)]
+    return [(path, samples) for path, samples in found if samples]
 
 
 def rows(folder: Path) -> int:
@@ -81,6 +120,11 @@ def _spread(sizes: list[int], count: int) -> list[tuple[int, int]]:
     rounds = range(max(sizes, default=0))
     pairs = [(shard, (shard + turn) % size) for turn in rounds for shard, size in enumerate(sizes) if turn < size]
     return pairs[:count]
+
+
+def count_told(path: Path) -> int:
+    """At how many samples of a shard it is known what layers were given."""
+    return count_samples(beside(path)) if beside(path).is_file() else 0
 
 
 def count_samples(path: Path) -> int:

@@ -53,6 +53,20 @@ def require_device(name: str) -> None:
         raise ValueError(f"device.name {name!r} is not on this machine; present: {', '.join(present)}")
 
 
+def rows(inputs: Inputs) -> int:
+    """Of one request: 2 where a model is evaluated with and without the prompt."""
+    return max((len(value) for value in inputs.values() if value.ndim), default=1)
+
+
+def row(inputs: Inputs, number: int) -> Inputs:
+    """A request of one row; what has no rows of its own belongs to all."""
+    count = rows(inputs)
+    return {
+        name: value[number : number + 1] if value.ndim and len(value) == count else value
+        for name, value in inputs.items()
+    }
+
+
 def device_config(device: Device, reference: bool, *, pinned: bool = True) -> dict[str, Any]:
     """OpenVINO properties of these settings; what the settings leave to the plugin is left out.
 

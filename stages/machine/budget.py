@@ -62,19 +62,29 @@ def export(sizes: Sizes) -> Need:
 
 
 def calibrate(
-    sizes: Sizes, asked: Request, unet: str, evaluations: int, kept: int, base: tuple[Sizes, int] | None = None
+    sizes: Sizes,
+    asked: Request,
+    unet: str,
+    evaluations: int,
+    kept: int,
+    told: int = 0,
+    base: tuple[Sizes, int] | None = None,
 ) -> Need:
-    """Evaluates the UNet so often and keeps so many inputs; `base`: sizes and evaluations of the base that a refiner
-    works with, which draws first."""
-    drawing = [(sizes, evaluations)] if base is None else [base, (sizes, evaluations)]
+    """Evaluates the UNet so often and keeps so many inputs, with the extremes of what layers were given at `told` of
+    them; `base`: sizes and evaluations of the base that a refiner works with, which draws first."""
+    step = statistics_s if told else step_s
+    drawing = [(sizes, evaluations * step(sizes["unet"], asked, unet))]
+    if base is not None:
+        drawing.insert(0, (base[0], base[1] * step_s(base[0]["unet"], asked, unet)))
     memory = max(in_turn_gb(one, asked, unet) for one, _ in drawing)
     known, seconds = costs(), 0.0
-    for one, count in drawing:
+    for one, evaluating in drawing:
         billions = one["unet"].parameters / 1e9
         preparing = known["load_s"] + (known["compress_s"] if unet == INT8_WEIGHTS else 0.0)
-        seconds += billions * preparing + count * step_s(one["unet"], asked, unet)
+        seconds += billions * preparing + evaluating
     light = sum(one["unet"].parameters for one, _ in drawing) / 1e9 if unet == INT8_WEIGHTS else 0.0
-    return Need(memory, light + kept * sample_gb(sizes, asked), known["process_s"] + seconds, takes_more=True)
+    disk_gb = light + kept * sample_gb(sizes, asked) + told * known["extremes_gb"] * sizes["unet"].parameters / 1e9
+    return Need(memory, disk_gb, known["process_s"] + seconds, takes_more=True)
 
 
 def latents_gb(asked: Request) -> float:
@@ -94,17 +104,19 @@ def compress(sizes: Sizes) -> Need:
     return Need(known["process_gb"] + known["compress_gb"] * billions, 2 * billions, seconds)
 
 
-def quantize(sizes: Sizes, asked: Request, samples: int, settings: Quantization) -> Need:
-    """Weights first, then ranges of one row of `samples` inputs each, with float convolutions, and the search's
-    questions in float32; the notebooks' scheme takes all at once. `asked`: what ranges are computed for, and in."""
+def quantize(sizes: Sizes, asked: Request, samples: int, settings: Quantization, told: int = 0) -> Need:
+    """Weights first, then ranges of one row of `samples` inputs each, but for those `told` already, with float
+    convolutions, and the search's questions in float32; the notebooks' scheme takes all at once. `asked`: what ranges
+    are computed for, and in."""
     unet, known, ranging = sizes["unet"], costs(), replace(asked, batch=1)
     billions = unet.parameters / 1e9
     linear, wide = unet.parameters - unet.convolution, FLOAT_BYTES[asked.floats]
     memory = known["process_gb"] + (linear + wide * unet.convolution) / 1e9 + part_gb("unet", Size(0, 0), ranging)
     if settings.scheme == "notebook":
         memory, ranging = known["process_gb"] + known["notebook_gb"] * billions, replace(asked, floats="f32")
+        told = 0  # NNCF asks for them itself
     seconds = billions * (known["compress_s"] + known["insert_s"])
-    seconds += samples * statistics_s(unet, ranging)
+    seconds += max(0, samples - told) * statistics_s(unet, ranging)
     if settings.search is not None:
         crops = Request(known["search_px"], known["search_points"], "f32")
         seconds += min(60 * settings.search.minutes, known["search_questions"] * step_s(unet, crops))

@@ -19,10 +19,10 @@ def step_s(size: Size, asked: Request, stored: str = FP16) -> float:
     return 2 * unet_gmacs(size, asked.pixels, batch_of(size, asked)) / gops("int8" if stored == INT8 else floats)
 
 
-def statistics_s(size: Size, asked: Request) -> float:
+def statistics_s(size: Size, asked: Request, stored: str = FP16) -> float:
     """Seconds to collect the ranges of one sample: of a step, and of the extremes of all that it computes."""
     work = unet_gmacs(size, asked.pixels, batch_of(size, asked))
-    return step_s(size, asked) + costs()["statistics_gmac_s"] * work
+    return step_s(size, asked, stored) + costs()["statistics_gmac_s"] * work
 
 
 def decode_s(asked: Request) -> float:

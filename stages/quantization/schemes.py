@@ -294,7 +294,8 @@ def _quantize_activations(
         **({} if settings.smooth_quant else {"smooth_quant_alphas": off}),
     )
     before = runtime.read(original) if original else None
-    with statistics.lean(kept / statistics.RANGES, own, before) if kept else contextlib.nullcontext():
+    known = statistics.known_of(samples)
+    with statistics.lean(kept / statistics.RANGES, own, before, known) if kept else contextlib.nullcontext():
         return nncf.quantize(
             model,
             nncf.Dataset(statistics.OneRow(samples) if kept else samples),

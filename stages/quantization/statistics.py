@@ -9,7 +9,7 @@ what compressed ones do once OpenVINO has unpacked them. Decides nothing about q
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -19,14 +19,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stages.files import pieces
+from stages.ir import extremes, runtime
 from stages.machine import description
 
 if TYPE_CHECKING:
     import openvino as ov
 
 Outputs = dict[str, np.ndarray]  # by tensor name
+Known = Callable[[int], Outputs | None]  # extremes by channel of the n-th sample, as stages.ir.extremes names them
+KINDS = {("ReduceMin", False): "min", ("ReduceMax", False): "max", ("ReduceMax", True): "abs"}
 RANGES = "ranges"  # folder, among what a scheme keeps while it is unfinished
-OWN = "channels"  # what the names of our own outputs begin with
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,23 @@ class Channels:
     mean_high: float
 
 
+def unknown(_: int) -> None:
+    """Nothing is known of any sample."""
+
+
+def known_of(samples: Iterable[Outputs]) -> Known:
+    """What samples bring along as their `extremes`, if they do (stages.calibration.shards)."""
+    return getattr(samples, "extremes", unknown)
+
+
 @contextmanager
-def lean(kept: Path, own: set[str], original: ov.Model | None = None) -> Iterator[None]:
+def lean(kept: Path, own: set[str], original: ov.Model | None = None, known: Known = unknown) -> Iterator[None]:
     """NNCF runs models as this module does while the block lasts.
 
     `kept` is a folder for the ranges of each sample, which are not computed again when they are found there: it must
     belong to one model, one list of samples and one choice of settings. `own` names the model's own outputs. `original`
-    is the model before its weights were compressed, where convolutions are to run with those.
+    is the model before its weights were compressed, where convolutions are to run with those. `known`: extremes that
+    were left by whoever evaluated the model with a sample, which is then not run once more.
     """
     from nncf.common import factory
 
@@ -55,7 +67,7 @@ def lean(kept: Path, own: set[str], original: ov.Model | None = None) -> Iterato
     def engine(model: ov.Model) -> _Engine:
         if original is not None:
             restore_convolutions(model, original)
-        return _Engine(model, kept / f"pass-{next(numbers)}", own)
+        return _Engine(model, kept / f"pass-{next(numbers)}", own, known)
 
     factory.EngineFactory.create = staticmethod(engine)
     try:
@@ -74,26 +86,23 @@ class OneRow:
     def __iter__(self) -> Iterator[Outputs]:
         lot = np.random.default_rng(self._seed)
         for sample in self._samples:
-            rows = max((len(value) for value in sample.values() if value.ndim), default=1)
-            row = int(lot.integers(rows))
-            yield {
-                name: value[row : row + 1] if value.ndim and len(value) == rows else value
-                for name, value in sample.items()
-            }
+            yield runtime.row(sample, int(lot.integers(runtime.rows(sample))))
 
 
 class _Engine:
     """What NNCF calls with one sample after the other; compiled when the first one is missing."""
 
-    def __init__(self, model: ov.Model, kept: Path, own: set[str]) -> None:
-        self._model, self._kept, self._own = model, kept, own
+    def __init__(self, model: ov.Model, kept: Path, own: set[str], known: Known) -> None:
+        self._model, self._kept, self._own, self._known = model, kept, own, known
+        self._asked = asked(model, own)
         self._numbers, self._shapes, self._request = count(), None, None
 
     def infer(self, sample: dict[str, np.ndarray]) -> Outputs:
-        path = self._kept / f"{next(self._numbers):05d}.safetensors"
+        number = next(self._numbers)
+        path = self._kept / f"{number:05d}.safetensors"
         names = {lasting_name(name): name for name in self._names()}
         if not pieces.is_there(path):
-            found, channels = self._run(sample)
+            found, channels = self._told(number) or self._run(sample)
             if len(names) < len(found):  # reducers that cannot be told apart later
                 return found
             write(path, {lasting: found[name] for lasting, name in names.items()} | channels)
@@ -102,6 +111,11 @@ class _Engine:
     def _names(self) -> list[str]:
         return [name for port in self._model.outputs for name in port.get_names() if name not in self._own]
 
+    def _told(self, number: int) -> tuple[Outputs, Outputs] | None:
+        """The same as `_run`, out of the extremes that are known of a sample; None unless all that is asked for is."""
+        known = self._known(number) if self._asked else None
+        return None if known is None else told(self._asked or {}, known)
+
     def _run(self, sample: dict[str, np.ndarray]) -> tuple[Outputs, Outputs]:
         """What NNCF asked for, and the extremes of channels."""
         shapes = {name: list(value.shape) for name, value in sample.items()}
@@ -109,8 +123,47 @@ class _Engine:
             self._request, self._shapes = _compile(self._model, shapes), shapes
         found = self._request.infer(sample)
         named = {name: value for port, value in found.items() for name in port.get_names() if name not in self._own}
-        channels = {name: value for name, value in named.items() if name.startswith(f"{OWN}/")}
+        channels = {name: value for name, value in named.items() if extremes.is_own(name)}
         return {name: value for name, value in named.items() if name not in channels}, channels
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one of NNCF's results is: the least, greatest or greatest absolute value of all that an operation gives."""
+
+    kind: str
+    tapped: str
+    shape: tuple[int, ...]
+
+
+def asked(model: ov.Model, own: set[str]) -> dict[str, Asked] | None:
+    """What NNCF asks for, by name; None where it asks for anything but extremes of whole tensors."""
+    found = {}
+    for result in model.get_results():
+        names = result.output(0).get_names() - own
+        if not names:
+            continue
+        node, last = extremes.tapped(result), result.input_value(0).get_node()
+        shape = last.output(0).get_partial_shape()
+        kind = KINDS.get((last.get_type_name(), last.input_value(0).get_node().get_type_name() == "Abs"))
+        if node is None or kind is None or shape.is_dynamic or max(shape.to_shape(), default=1) > 1:
+            return None
+        found |= dict.fromkeys(names, Asked(kind, node.get_friendly_name(), tuple(shape.to_shape())))
+    return found
+
+
+def told(wanted: dict[str, Asked], known: Outputs) -> tuple[Outputs, Outputs] | None:
+    """Values by name and extremes by channel, as far as all of it is known."""
+    found, channels = {}, {}
+    for name, one in wanted.items():
+        keys = [extremes.name(kind, one.tapped) for kind in ("min", "max")]
+        if not known.keys() >= set(keys):
+            return None
+        low, high = float(known[keys[0]].min()), float(known[keys[1]].max())
+        value = {"min": low, "max": high, "abs": max(abs(low), abs(high))}[one.kind]
+        found[name] = np.full(one.shape, value, np.float32)
+        channels |= {key: known[key] for key in keys}
+    return found, channels
 
 
 def lasting_name(name: str) -> str:
@@ -125,7 +178,7 @@ def lasting_name(name: str) -> str:
 def _compile(model: ov.Model, shapes: dict[str, list[int]]) -> Any:
     import openvino as ov
 
-    ordered = ov.Model(early_first(model, with_channels(model)), model.get_parameters())
+    ordered = ov.Model(extremes.early_first(model, with_channels(model)), model.get_parameters())
     ordered.reshape(shapes)
     compiled = ov.Core().compile_model(ordered, "CPU", {"INFERENCE_PRECISION_HINT": floats()})
     return compiled.create_infer_request()
@@ -138,23 +191,10 @@ def floats() -> str:
 
 
 def with_channels(model: ov.Model) -> list[ov.Node]:
-    """The model's results, and two more for each tensor that is tapped: `channels/min/<name>`, `channels/max/<name>`,
-    one value per channel (the second axis of pictures, the last one of all else)."""
-    from openvino import opset13 as ops
-
-    results = list(model.get_results())
-    sources = {node.get_friendly_name(): node.output(0) for result in results if (node := _tapped(result)) is not None}
-    for name, output in sources.items():
-        rank = output.get_partial_shape().rank
-        if rank.is_dynamic or rank.get_length() < 2:
-            continue
-        kept = 1 if rank.get_length() == 4 else rank.get_length() - 1
-        others = ops.constant(np.array([axis for axis in range(rank.get_length()) if axis != kept]))
-        for kind, reduce in (("min", ops.reduce_min), ("max", ops.reduce_max)):
-            extreme = reduce(output, others, False)
-            extreme.output(0).set_names({f"{OWN}/{kind}/{name}"})
-            results.append(ops.result(extreme))
-    return results
+    """The model's results, and the extremes by channel of each tensor that is tapped."""
+    found = list(model.get_results())
+    sources = {node.get_friendly_name(): node.output(0) for result in found if (node := extremes.tapped(result))}
+    return [*found, *extremes.results(sources)]
 
 
 def channels(kept: Path, count: int | None = None) -> dict[str, Channels]:
@@ -163,7 +203,7 @@ def channels(kept: Path, count: int | None = None) -> dict[str, Channels]:
     found: dict[str, list[Outputs]] = {}
     for path in sorted((kept / "pass-0").glob("*.safetensors"))[:count]:
         for key, value in read(path).items():
-            if key.startswith(f"{OWN}/"):
+            if extremes.is_own(key):
                 _, kind, name = key.split("/", 2)
                 found.setdefault(name, []).append({kind: value})
     return {name: _channels(entries) for name, entries in found.items()}
@@ -190,27 +230,6 @@ def restore_convolutions(model: ov.Model, original: ov.Model) -> int:
 
 def _is_convolution(node: ov.Node) -> bool:
     return node.get_type_name() == "Convolution"
-
-
-def early_first(model: ov.Model, results: list[ov.Node] | None = None) -> list[ov.Node]:
-    """The model's results, or these, in the order in which what they tap is computed: OpenVINO's own."""
-    position = {node.get_friendly_name(): number for number, node in enumerate(model.get_ordered_ops())}
-
-    def place(result: ov.Node) -> tuple[bool, int]:
-        node = _tapped(result)
-        return (True, 0) if node is None else (False, position[node.get_friendly_name()])
-
-    return sorted(results or model.get_results(), key=place)
-
-
-def _tapped(result: ov.Node) -> ov.Node | None:
-    """The operation whose extremes a result gives; None for an output of the model itself."""
-    node = result.input_value(0).get_node()
-    if not node.get_type_name().startswith("Reduce"):
-        return None
-    while node.get_type_name().startswith("Reduce") or node.get_type_name() == "Abs":
-        node = node.input_value(0).get_node()
-    return node
 
 
 def write(path: Path, outputs: Outputs) -> None:

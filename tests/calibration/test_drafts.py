@@ -39,6 +39,17 @@ def test_without_a_limit_every_prompt_is_drawn_at_every_step():
     assert drafts.evaluations(whole, model(25, 0.8)) == (20, 4) and drafts.prompts(whole, model(25, 0.8)) == 40
 
 
+def test_what_is_evaluated_tells_ranges_unless_most_of_it_is_not_kept():
+    cpu, gpu = SimpleNamespace(name="CPU"), SimpleNamespace(name="GPU")
+    assert drafts.told(calibration(), model(25), cpu) == 14 * 7, "all but each prompt's last input"
+    assert drafts.told(calibration(), model(4), cpu) == 40 * 2
+    assert drafts.told(calibration(), model(25, 0.8), cpu) == 30 * 4
+    assert drafts.told(calibration(), model(1), cpu) == 0
+    assert drafts.told(calibration(), model(25), gpu) == 0
+    whole = calibration(evaluations=None, draft_steps=None, steps_per_prompt=4)
+    assert drafts.told(whole, model(25), cpu) == 0, "4 of 24 evaluations are of inputs that are kept"
+
+
 def test_a_draft_goes_in_even_strides_and_prompts_share_what_lies_between():
     own = list(range(24, -1, -1))
     found = [drafts.spread(own, 8, number) for number in range(8)]

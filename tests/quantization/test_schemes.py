@@ -37,10 +37,11 @@ def float_ir(folder: Path) -> Path:
     image = ops.parameter([1, 32, 8, 8], np.float32, name="image")
     image.output(0).set_names({"image"})
     node = ops.convolution(image, weights(32, 32, 3, 3), [1, 1], [1, 1], [1, 1], [1, 1], name="conv_in")
-    node = ops.convolution(ops.relu(node), weights(32, 32, 3, 3), [1, 1], [1, 1], [1, 1], [1, 1], name="conv")
+    node = ops.relu(node, name="conv_in/relu")
+    node = ops.convolution(node, weights(32, 32, 3, 3), [1, 1], [1, 1], [1, 1], [1, 1], name="conv")
     node = ops.reshape(node, ops.constant([1, 64, 32]), False)
     for name in ("first", "second"):
-        node = ops.relu(ops.matmul(node, weights(32, 32), False, True, name=name))
+        node = ops.relu(ops.matmul(node, weights(32, 32), False, True, name=name), name=f"{name}/relu")
     folder.mkdir()
     ov.save_model(ov.Model([node], [image]), folder / "m.xml")
     return folder / "m.xml"

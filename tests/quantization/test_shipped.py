@@ -17,13 +17,14 @@ from stages.files import layout
 from stages.ir import anatomy, runtime
 from stages.machine import apart
 from stages.measurement import fidelity
+from stages.quantization import statistics
 from stages.quantize import quantize
 from stages.settings import composing, config
 
 ROOT = Path(__file__).parents[2]
 SCHEMES = sorted(path.stem for path in (ROOT / "conf/quantization").glob("*.yaml"))
 KEY = "mini-vega"
-QUICK = ["model=[mini-vega]", "calibration.prompts=3", "calibration.steps_per_prompt=2"]
+QUICK = ["model=[mini-vega]", "calibration.prompts=2", "calibration.steps_per_prompt=8"]
 LEAST_DB = {"int4-weights": 12.0, "int8-notebook": 12.0}  # of the noise prediction; above 20 for the others
 
 
@@ -53,6 +54,17 @@ def test_a_shipped_scheme_runs_on_a_miniature(root: Path, name: str) -> None:
     expected, found = (predictions(root, xml) for xml in (before, after))
     sqnr_db = fidelity.pooled_sqnr_db(expected, found)
     assert sqnr_db is None if name == "none" else sqnr_db > LEAST_DB.get(name, 20.0)
+
+
+@pytest.mark.parametrize("name", ["int8", "int8-quick", "int8-attention"])
+def test_only_what_no_draft_evaluated_is_run_for_ranges(root: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Whatever layer a scheme quantizes, the draft has told what it is given."""
+    runs, run = [], statistics._Engine._run
+    monkeypatch.setattr(statistics._Engine, "_run", lambda self, sample: runs.append(1) or run(self, sample))
+    changes = ["quantization.search=null", "quantization.rounding=nearest", f"quantization.name=told-{name}"]
+    how = composing.composed(("quantization",), [*QUICK, f"quantization={name}", *changes]).quantization
+    facts = quantize(KEY, how, root)["facts"]
+    assert facts["samples"] == 2 * 8 and len(runs) == 2, "the last input of each prompt"
 
 
 def predictions(root: Path, xml: Path) -> list[np.ndarray]:

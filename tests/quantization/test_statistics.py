@@ -14,7 +14,7 @@ import openvino as ov
 import pytest
 from openvino import opset13 as ops
 
-from stages.ir import anatomy, runtime
+from stages.ir import anatomy, extremes, runtime
 from stages.quantization import schemes, statistics
 from tests.quantization.test_schemes import float_ir, samples, settings
 
@@ -65,8 +65,78 @@ def test_a_tap_is_run_before_what_comes_after_it() -> None:
     late = ops.reduce_max(second, axes, False)
     early = ops.reduce_max(ops.abs(first), axes, False)
     model = ov.Model([ops.result(node) for node in (ops.relu(second), late, early)], [x])
-    order = [result.input_value(0).get_node().get_friendly_name() for result in statistics.early_first(model)]
+    order = [
+        result.input_value(0).get_node().get_friendly_name()
+        for result in extremes.early_first(model, model.get_results())
+    ]
     assert order[:2] == [early.get_friendly_name(), late.get_friendly_name()] and len(order) == 3
+
+
+F32 = {"INFERENCE_PRECISION_HINT": "f32"}  # and activations of compressed layers as the processor takes them
+
+
+class Told(list):
+    """Samples of which it is known what layers were given."""
+
+    def __init__(self, source: Path, inputs: list, but: tuple[int, ...] = ()) -> None:
+        super().__init__(inputs)
+        self.request = ov.Core().compile_model(extremes.beside(runtime.read(source)), "CPU", F32)
+        self.but = but
+
+    def extremes(self, number: int) -> dict[str, np.ndarray] | None:
+        answer = {port.get_any_name(): value for port, value in self.request(self[number]).items()}
+        found = {name: value.copy() for name, value in answer.items() if extremes.is_own(name)}
+        return None if number in self.but else found
+
+
+def test_ranges_told_by_who_evaluated_the_model_are_those_of_a_run_of_its_own(tmp_path: Path, monkeypatch) -> None:
+    source = float_ir(tmp_path / "fp16")
+    monkeypatch.setattr(statistics, "floats", lambda: "f32")
+    monkeypatch.setattr(statistics, "restore_convolutions", lambda model, original: None)
+    quantize(source, tmp_path / "run/m.xml", tmp_path / "kept", samples())
+    same = Told(tmp_path / "kept/weights/weights.xml", samples())  # the very weights that ranges were computed with
+    monkeypatch.setattr(statistics._Engine, "_run", lambda *_: pytest.fail("a sample is run that is told"))
+    quantize(source, tmp_path / "told/m.xml", tmp_path / "kept2", same)
+    every = [sorted((tmp_path / kept / "ranges/pass-0").glob("*.safetensors")) for kept in ("kept", "kept2")]
+    assert len(every[0]) == 4
+    for run, told in zip(*(map(statistics.read, paths) for paths in every), strict=True):
+        assert run.keys() == told.keys() and {"channels/min/conv", "channels/max/first"} & run.keys()
+        for name in run:
+            assert told[name].shape == run[name].shape
+            assert told[name] == pytest.approx(run[name], rel=1e-5, abs=1e-5), name
+
+
+def test_samples_that_nobody_told_of_are_run_and_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, computed, run = float_ir(tmp_path / "fp16"), [], statistics._Engine._run
+    monkeypatch.setattr(statistics._Engine, "_run", lambda self, sample: computed.append(sample) or run(self, sample))
+    inputs = Told(source, samples(), but=(1, 3))
+    quantize(source, tmp_path / "out/m.xml", tmp_path / "kept", inputs)
+    assert [sample["image"].tolist() for sample in computed] == [inputs[number]["image"].tolist() for number in (1, 3)]
+    missing = inputs.extremes
+    inputs.extremes = lambda number: {name: v for name, v in (missing(number) or {}).items() if "conv" not in name}
+    computed.clear()
+    quantize(source, tmp_path / "again/m.xml", tmp_path / "kept2", inputs)
+    assert len(computed) == 4, "what is told in part is not known"
+
+
+def test_medians_of_extremes_are_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, computed, run = float_ir(tmp_path / "fp16"), [], statistics._Engine._run
+    monkeypatch.setattr(statistics._Engine, "_run", lambda self, sample: computed.append(1) or run(self, sample))
+    how = settings("weights_first", ignored_patterns=["conv_in"], ranges="median_minmax")
+    inputs = Told(source, samples())
+    schemes.quantize_unet(source, tmp_path / "out/m.xml", how, inputs, tmp_path / "kept")
+    assert not computed
+
+
+def test_operations_that_are_only_numbered_are_never_told(tmp_path: Path) -> None:
+    """Compressing weights adds operations, so that the same number is another operation's."""
+    x = ops.parameter([1, 4], np.float32, name="x")
+    x.output(0).set_names({"x"})
+    node = x
+    for number in (5, 7):
+        node = ops.relu(node, name=f"Relu_{number}")
+        node = ops.matmul(node, ops.constant(np.eye(4, dtype=np.float32)), False, True, name=f"product{number}")
+    assert list(extremes.of_layers(ov.Model([ops.result(node)], [x]))) == []
 
 
 KILLED = """
