@@ -4,12 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stages.calibrate import calibrate
 from stages.files import manifest
 from stages.generation import drawing, pipelines
 from stages.ir import anatomy, runtime
+from stages.quantization import probing, stretches, units
 from stages.quantize import for_role, key, quantize
 from stages.settings.schema import Search
 from tests import test_calibrate
@@ -53,6 +55,23 @@ def test_origin_and_licence_of_the_weights_stay_with_them(root: Path) -> None:
 def test_int8_is_executed(root: Path) -> None:
     executed = anatomy.executed_precisions(runtime.compile(int8(root) / "unet/openvino_model.xml", CPU))
     assert executed["i8"] > sum(executed.values()) / 2
+
+
+def test_a_probe_in_stretches_answers_what_one_in_a_piece_does(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    xml = int8(root) / "unet/openvino_model.xml"
+    samples = test_calibrate.recorded(root, "base")
+    shapes = {name: value.shape for name, value in samples[0].items()}
+    points, _ = probing.points(samples, 10**15)
+    found = units.find(runtime.read(xml), anatomy.macs_by_layer(runtime.read(xml), shapes))
+    cut = probing.Probe(runtime.read(xml), found, {}, points)
+    monkeypatch.setattr(stretches, "COUNT", 1)
+    whole = probing.Probe(runtime.read(xml), found, {}, points)
+    np.testing.assert_allclose(cut.reference, whole.reference, rtol=1e-4, atol=1e-5)
+    for number in range(0, len(found), len(found) // 9):
+        rows = cut.off.copy()
+        rows[number] = probing.row(-1.5, 2)
+        assert cut.noise(rows) == pytest.approx(whole.noise(rows), rel=0.02), found[number].name
+    assert len(set(cut._stretches.begins)) == 8 and cut._stretches.begins == sorted(cut._stretches.begins)
 
 
 def test_the_folder_draws_a_picture_as_the_float_one_does(root: Path) -> None:

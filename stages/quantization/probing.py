@@ -2,7 +2,8 @@
 
 Consumes a quantized graph and UNet inputs; compiles once a model in which every quantizer is arithmetic with runtime
 parameters: its range, scales by channel or found at run time, or nothing at all, chosen by an input. Any choice is then
-one evaluation. Reports the noise of a choice against the same model without quantizers, by quarter of the schedule.
+one evaluation, of what comes after the first unit that it quantizes. Reports the noise of a choice against the same
+model without quantizers, by quarter of the schedule.
 Source of the arithmetic: OpenVINO's specification of FakeQuantize.
 """
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from stages.ir import runtime
 from stages.quantization import units
+from stages.quantization.stretches import Stretches
 from stages.settings.schema import quarter
 
 if TYPE_CHECKING:
@@ -42,12 +44,12 @@ class Probe:
     def __init__(
         self, model: ov.Model, found: list[Unit], scales: dict[str, np.ndarray], points: dict[str, np.ndarray]
     ):
-        import openvino as ov
-
         self._inputs, self.off = points, np.zeros((len(found), len(COLUMNS)), np.float32)
         self.off[:, 1] = 1
-        _make_switchable(model, found, scales)
-        self._request = ov.Core().compile_model(model, "CPU", runtime.EXACT).create_infer_request()
+        marks = _make_switchable(model, found, scales)
+        work = {layer: unit.macs / len(unit.layers) for unit in found for layer in unit.layers}
+        self._stretches = Stretches(model, work, points | {"units": self.off}, marks, runtime.EXACT)
+        self._known = self._stretches.run(points | {"units": self.off})
         self._quarters = np.array([quarter(timestep) for timestep in points["timestep"]])
         self.reference = self._predict(self.off)
 
@@ -55,7 +57,13 @@ class Probe:
         return noise_to_signal(self.reference, self._predict(rows), self._quarters)
 
     def _predict(self, rows: np.ndarray) -> np.ndarray:
-        return self._request.infer(self._inputs | {"units": rows})[0].astype(np.float64)
+        """From the first stretch on that has a unit whose row is not off: what comes before is the reference's."""
+        changed = np.flatnonzero((rows != self.off).any(axis=1))
+        values = self._known
+        if changed.size:
+            begin = min(self._stretches.begins[number] for number in changed)
+            values = self._stretches.run(self._inputs | {"units": rows}, begin, self._known)
+        return values[self._stretches.outputs[0]].astype(np.float64)
 
 
 def noise_to_signal(reference: np.ndarray, found: np.ndarray, quarters: np.ndarray) -> np.ndarray:
@@ -168,15 +176,17 @@ def _crop(sample: dict[str, np.ndarray], row: int, side: int) -> dict[str, np.nd
     return cut | {"timestep": np.ravel(sample["timestep"])[:1].astype(np.float32)}
 
 
-def _make_switchable(model: ov.Model, found: list[Unit], scales: dict[str, np.ndarray]) -> None:
-    """Put arithmetic in the place of every quantizer; `scales`: by unit's name, where it can be scaled by channel."""
+def _make_switchable(model: ov.Model, found: list[Unit], scales: dict[str, np.ndarray]) -> list[ov.Node]:
+    """Put arithmetic in the place of every quantizer; `scales`: by unit's name, where it can be scaled by channel. What
+    first reads each unit's row is returned."""
     from openvino import opset13 as ops
 
     table = ops.parameter([len(found), len(COLUMNS)], np.float32, name="units")
     table.output(0).set_names({"units"})
-    nodes = units.named(model)
+    nodes, lines = units.named(model), []
     for number, unit in enumerate(found):
         line = ops.gather(table, ops.constant(np.array([number])), ops.constant(0))
+        lines.append(line)
         values = [ops.slice(line, [c], [c + 1], [1], [1]) for c in range(len(COLUMNS))]
         values = [ops.reshape(value, ops.constant(np.array([1])), False) for value in values]
         for name in unit.quantizers:
@@ -188,6 +198,7 @@ def _make_switchable(model: ov.Model, found: list[Unit], scales: dict[str, np.nd
                 target.replace_source_output(result.output(0))
     model.add_parameters([table])
     model.validate_nodes_and_infer_types()
+    return lines
 
 
 def _own_range(quantizer: ov.Node) -> list[Any]:

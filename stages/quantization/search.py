@@ -169,7 +169,8 @@ def choose(subject: Subject, answers: Answers, settings: Search) -> dict[str, An
 def noises_alone(subject: Subject, answers: Answers, allowed: float) -> dict[int, np.ndarray]:
     """Noise of single units by number, as far as they are in groups that are not quiet; the loudest groups first.
 
-    Of two halves one is asked for, the other is the rest of the whole, unless that rest is small.
+    Of two halves the later one is asked for, as less comes after it; the other is the rest of the whole, unless that is
+    small.
     """
     count, found = len(subject.units), {}
     todo = [(range(count), ask(subject, answers, range(count)))]
@@ -182,11 +183,11 @@ def noises_alone(subject: Subject, answers: Answers, allowed: float) -> dict[int
             found[group[0]] = noise
         elif noise.mean() > QUIET * allowed * len(group) / count:
             first, second = group[: len(group) // 2], group[len(group) // 2 :]
-            half = ask(subject, answers, first)
+            half = ask(subject, answers, second)
             rest = None if half is None else noise - half
             if rest is not None and (rest < SMALL * noise).any():
-                rest = ask(subject, answers, second)
-            todo += [(first, half), (second, rest)]
+                rest = ask(subject, answers, first)
+            todo += [(first, rest), (second, half)]
     return found
 
 
