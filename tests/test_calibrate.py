@@ -241,7 +241,7 @@ def count_evaluations(monkeypatch) -> list[str]:
         return call(self, inputs, *args, **options)
 
     monkeypatch.setattr(openvino.CompiledModel, "__call__", counting)
-    once = residency._Fresh  # calls a part that was just loaded twice, for the sake of times
+    once = residency._Counted  # calls a part that was just loaded twice, for the sake of times
     monkeypatch.setattr(once, "__call__", lambda self, *args, **options: self._request(*args, **options))
     return calls
 

@@ -22,14 +22,18 @@ class _Enough(Exception):
 
 @contextmanager
 def recording(
-    pipeline: Any, keep: Callable[[int], bool], last: int | None = None, beside: list[Inputs | None] | None = None
+    pipeline: Any,
+    keep: Callable[[int], bool],
+    last: int | None = None,
+    beside: list[Inputs | None] | None = None,
+    answers: list[np.ndarray] | None = None,
 ) -> Iterator[list[Inputs]]:
     """Yield a list that fills with the UNet's inputs at the steps (0, 1, ... since entering) that `keep` wants.
 
     They are copies: OpenVINO shares the memory of what it is given, and a later request may write into it. At the step
     `last` the UNet is not evaluated: the drawing is given up, and the block left. NotFinite names the step and the
     input that holds NaN or infinity. `beside` fills with the extremes that the UNet's model gives (stages.ir.extremes),
-    for the same steps; None where it was not evaluated.
+    for the same steps; None where it was not evaluated. `answers` fills with its predictions, for the same steps too.
     """
     samples: list[Inputs] = []
     step = count()
@@ -44,7 +48,10 @@ def recording(
                 beside.append(None)
             raise _Enough
         if beside is None:
-            return request(inputs, **options)
+            answer = request(inputs, **options)
+            if answers is not None and keep(number):
+                answers.append(np.array(answer[0]))
+            return answer
         answer, found = row_by_row(request, inputs, options)
         finite.require(found, f"what the UNet's layers are given at step {number}")
         if keep(number):

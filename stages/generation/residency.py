@@ -12,7 +12,8 @@ import ctypes.util
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -43,6 +44,15 @@ class Room:
         """The same clock with loading, as `clock` leaves it out: to be held against another one."""
         return self.clock() + self.loading_s
 
+    @contextmanager
+    def untimed(self) -> Iterator[None]:
+        """Nothing is timed meanwhile: parts that come are called once at first."""
+        before, self._timed = self._timed, False
+        try:
+            yield
+        finally:
+            self._timed = before
+
     def clear(self) -> None:
         """Let go of all parts; each comes back when it is called."""
         for part, _ in self._resident.values():
@@ -61,8 +71,7 @@ class Room:
             self._make_room(gb)
             compile()
             self._resident[id(part)] = (part, gb)
-            if self._timed:
-                part.request = _Fresh(part.request, self, name)
+            part.request = _Counted(part.request, self, name, fresh=self._timed)
             self.loading_s += time.perf_counter() - start
 
         return bring
@@ -77,11 +86,12 @@ class Room:
             _give_back()
 
 
-class _Fresh:
-    """A compiled model whose first call, in which weights are laid out, is loading too: it is made twice."""
+class _Counted:
+    """A compiled model whose calls are counted; of a `fresh` one the first call, in which weights are laid out, is
+    loading too: it is made twice."""
 
-    def __init__(self, request: Any, room: Room, name: str) -> None:
-        self._request, self._room, self._name, self._fresh = request, room, name, True
+    def __init__(self, request: Any, room: Room, name: str, *, fresh: bool) -> None:
+        self._request, self._room, self._name, self._fresh = request, room, name, fresh
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         if self._fresh:

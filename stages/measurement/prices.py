@@ -31,8 +31,9 @@ class Seconds:
     """Of single pieces, in all precisions that are run together.
 
     `pictures`: by task; `first`: what a refiner's base spends on one; `exact` and `alone`: a picture of the main task
-    by the reference in float32, and by FP16 as it runs; `point`: a prediction by all and by the reference; `turn`:
-    every part once; `once`: whatever is spent once, loading above all.
+    by the reference in float32, and by FP16 as it runs; `point`: a prediction by all and by the reference; `known`: one
+    that need not be made, where FP16's own drawings are the reference's; `turn`: every part once; `once`: whatever is
+    spent once, loading above all.
     """
 
     pictures: dict[str, float]
@@ -42,10 +43,12 @@ class Seconds:
     point: float
     turn: float
     once: float
+    known: float = 0.0
 
     def of(self, found: Extent) -> float:
         seconds = self.once + sum((self.pictures[task] + self.first[task]) * n for task, n in found.prompts.items())
-        seconds += found.main * found.points * self.point + (found.repetitions + found.warmup) * self.turn
+        point = self.point if found.exact else self.point - self.known
+        seconds += found.main * found.points * point + (found.repetitions + found.warmup) * self.turn
         reference, main = (self.exact, next(iter(found.prompts))) if found.exact else (self.alone, "")
         seconds += found.main * self.exact if found.exact else 0.0
         if found.controls:
@@ -84,7 +87,8 @@ def foretold(
         alone=run[own[0]] * speed.step_s(unet, asked) + decode,
         point=sum(each) + one,
         turn=sum(each) + decode,  # which all have in common
-        once=sum(ready + STEPS_AT_FIRST * step + DECODINGS_AT_FIRST * decode for step in each) + ready + one,
+        once=sum(ready + STEPS_AT_FIRST * step + DECODINGS_AT_FIRST * decode for step in each) + ready,
+        known=each[0],
     )
 
 

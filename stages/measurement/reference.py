@@ -5,7 +5,7 @@ Consumes a subject; produces its runs of the main task, UNet inputs along them, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,22 +93,27 @@ def reference(subject: Subject, tick: Callable[[], Any]) -> Reference:
         del pipeline
         subjects.let_go(subject)
         pipeline = subjects.load(subject, precision, reference=True)[subject.main_task]
-    predictions = predicted(subject, pipeline, points, owners, how.predicted_by)
-    control = controls.draw(subject, pipeline, runs, points[: owners.count(owners[0])], tick) if name else None
+    with subject.room.untimed():
+        predictions = predicted(subject, pipeline, points, owners, how.predicted_by)
+        control = controls.draw(subject, pipeline, runs, points[: owners.count(owners[0])], tick) if name else None
     del pipeline
     subjects.let_go(subject)
     return Reference(name, runs, points, predictions, owners, control, drawn_by)
 
 
 def recorded(subject: Subject, pipeline: Any, job: tasks.Job, name: str) -> tuple[tasks.Run, list[Arrays]]:
-    """One job's run and UNet inputs along it."""
+    """One job's run and UNet inputs along it; what a precision itself predicts at those on the way is kept as its own
+    predictions there."""
     run_name = subjects.run_name(job, name)
 
     def draw() -> tasks.Run:
-        with recording.recording(pipeline, lambda step: True) as inputs:
+        answers: list[np.ndarray] = []
+        with recording.recording(pipeline, lambda step: True, answers=answers) as inputs:
             run = subjects.drawn(subject, pipeline, job, name)
-        chosen = spread(inputs, subject.extent.points)
-        keep_points(subject, run_name, chosen)  # before the run that they belong to
+        keep_points(subject, run_name, spread(inputs, subject.extent.points))  # before the run that they belong to
+        if name in subject.folders:
+            own = numbered(spread(answers, subject.extent.points))
+            subject.kept.put(predictions_name(name, job.prompt.id), own, {})
         return run
 
     run = tasks.kept_run(subject.kept, run_name, job, draw)
@@ -148,10 +153,14 @@ def predictions_name(name: str, owner: str) -> str:
 
 def predict(pipeline: Any, points: Sequence[Arrays], what: str) -> dict[str, np.ndarray]:
     """Predictions at points by number; `what` names them in an error."""
-    found = {f"{n:04d}": drawing.predict(pipeline, dict(point)) for n, point in enumerate(points)}
+    found = numbered(drawing.predict(pipeline, dict(point)) for point in points)
     with finite.of(what):
         finite.require(found, "the UNet's noise predictions, by point")
     return found
+
+
+def numbered(predictions: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"{number:04d}": prediction for number, prediction in enumerate(predictions)}
 
 
 def flat(points: Sequence[Arrays]) -> dict[str, np.ndarray]:

@@ -100,6 +100,18 @@ def test_the_first_call_is_loading_and_the_clock_stands_still_meanwhile(
     assert unet.calls == 3
 
 
+@pytest.mark.parametrize("timed", [True, False])
+def test_where_nothing_is_timed_no_call_is_made_twice_and_all_are_counted(parts: dict[str, Part], timed: bool) -> None:
+    room = Room(10.0, timed=timed)
+    room.watch(parts, {"unet": 5.0, "vae": 1.0, "text": 2.0})
+    with room.untimed():
+        use(parts["unet"])
+    use(parts["unet"])
+    use(parts["vae"])
+    assert (parts["unet"].calls, parts["vae"].calls) == (2, 1 + timed), "what came in the meantime stays as it is"
+    assert room.calls == {"unet": 2, "vae": 1}
+
+
 def test_pictures_are_the_same_where_parts_take_turns() -> None:
     expected = drawing.generate(
         pipelines.load(tiny_ir("base"), "text-to-image", sampler(), CPU), "a red dog", sampler(), 7

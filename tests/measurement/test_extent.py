@@ -31,6 +31,13 @@ def fitting(minutes: float | None, **how) -> extent.Extent:
     return extent.fitting(settings(minutes, **how), TASKS, 25, SECONDS)
 
 
+def test_what_fp16_predicts_on_its_own_way_costs_nothing():
+    least = extent.least(settings(0), TASKS, 25)
+    known = replace(SECONDS, known=2.0)
+    assert known.of(least) == LEAST - 4 * 2
+    assert known.of(replace(least, exact=True)) == SECONDS.of(replace(least, exact=True))
+
+
 def test_without_a_limit_and_within_it_everything_is_measured():
     whole = extent.everything(settings(None), TASKS, 25)
     assert whole == extent.Extent(dict.fromkeys(TASKS, 8), 8, True, True, 10, 2)
