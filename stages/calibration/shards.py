@@ -53,14 +53,18 @@ class Extremes:
         self._of = [(beside(path), sample) for path, samples in _chosen(folder, count) for sample in samples]
 
     def __call__(self, number: int) -> Inputs | None:
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
         path, sample = self._of[number]
         if not path.is_file():
             return None
-        with safe_open(path, framework="numpy") as file:
-            keys = [key for key in file.keys() if key.startswith(f"{sample:03d}/")]
-            return {key.split("/", 1)[1]: file.get_tensor(key) for key in keys} or None
+        try:
+            with safe_open(path, framework="numpy") as file:
+                keys = [key for key in file.keys() if key.startswith(f"{sample:03d}/")]
+                return {key.split("/", 1)[1]: file.get_tensor(key) for key in keys} or None
+        except SafetensorError as error:
+            way = f"run 'dvc repro -f -s calibrate@{path.parents[1].name}'"
+            raise ValueError(f"{path} holds no extremes ({error}): {way}") from error
 
 
 def load_shard(path: Path) -> list[Inputs]:

@@ -42,3 +42,28 @@ def test_a_shard_that_fails_to_write_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SafetensorError):
         shards.save_shard(shards.shard_path(tmp_path, 0), [{"a": np.array(["text"])}], {})
     assert list(tmp_path.glob("*.safetensors")) == []
+
+
+def test_extremes_are_those_of_the_samples_that_are_loaded(tmp_path: Path) -> None:
+    save(tmp_path, count=3, samples=3)
+    for shard in (0, 2):
+        found = [{"channels/max/conv": np.array([10.0 * shard + n])} for n in range(2)]
+        shards.save_extremes(shards.shard_path(tmp_path, shard), [*found, None])
+    for count in (4, 99):
+        told = shards.Extremes(tmp_path, count)
+        for number, sample in enumerate(shards.load_samples(tmp_path, count)):
+            place, shard = int(sample["t"]), int(sample["a"][0]) // 10
+            known = None if shard == 1 or place == 2 else [10.0 * shard + place]
+            assert (told(number) and told(number)["channels/max/conv"].tolist()) == known
+    assert [shards.count_told(shards.shard_path(tmp_path, shard)) for shard in range(3)] == [2, 0, 2]
+
+
+def test_damaged_extremes_name_their_file_and_the_way(tmp_path: Path) -> None:
+    folder = tmp_path / "vega"
+    folder.mkdir()
+    save(folder, count=1, samples=1)
+    shards.save_extremes(shards.shard_path(folder, 0), [{"channels/max/conv": np.ones(3)}])
+    path = shards.beside(shards.shard_path(folder, 0))
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(ValueError, match=r"extremes/00000.safetensors holds no extremes .*calibrate@vega'"):
+        shards.Extremes(folder, 1)(0)
