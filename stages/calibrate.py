@@ -2,9 +2,10 @@
 
 Consumes artifacts/ir/<model>/fp16 (a refiner: its base's too) and prompts; produces artifacts/calibration/<model>, one
 shard per prompt, and what the UNet's layers were given with its samples (extremes/), from which ranges come without
-evaluating it once more. Scheduler, guidance and size are the model's own, a draft's timesteps some of its own; nothing is
-decoded. Where memory is short, the UNet that is recorded has its weights in INT8, and parts are loaded in turn. Killed,
-it goes on after its last whole shard, with the same result. With engine=ray the workers of a cluster draft the prompts.
+evaluating it once more. Scheduler, guidance and size are the model's own, a draft's timesteps some of its own; nothing
+is decoded. Where memory is short, the UNet that is recorded has its weights in INT8, and parts are loaded in turn.
+Killed, it goes on after its last whole shard, with the same result. With engine=ray the workers of a cluster draft the
+prompts.
 """
 
 from __future__ import annotations
