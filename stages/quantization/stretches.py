@@ -6,6 +6,7 @@ run that begins at any of its stretches, with what an earlier run handed over to
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -41,10 +42,11 @@ class Stretches:
     ) -> None:
         order = model.get_ordered_ops()
         share = shared_out([work.get(node.get_friendly_name(), 0.0) for node in order], COUNT)
+        own = uuid.uuid4().hex  # weights may be another model's too, whose operations read them and are none of ours
         for number, node in enumerate(order):
-            node.set_friendly_name(str(number))  # names that operations got here may be those of others from a file
-        where = dict(enumerate(_settled(order, share)))
-        self.begins = [where[int(mark.get_friendly_name())] for mark in marks]
+            node.set_friendly_name(f"{own}/{number}")
+        where = _settled(order, share)
+        self.begins = [where[mark.get_friendly_name()] for mark in marks]
         crossing = [port for node in order for port in _crossing(node, where)]
         shapes = _whole_numbers(model, crossing, inputs, config)
         self._stretches = _parts(model, order, where, crossing, shapes, config)
@@ -69,40 +71,34 @@ def shared_out(work: list[float], count: int) -> list[int]:
     return [min(count - 1, int(count * done / whole + 1e-9)) for done in before]
 
 
-def _settled(order: list[ov.Node], share: list[int]) -> list[int]:
-    """Results stand where they are made, and what is made of constants alone where it is read first."""
-    where, varying = list(share), set()
-    for number, node in enumerate(order):
-        sources = [int(port.get_node().get_friendly_name()) for port in node.input_values()]
-        if node.get_type_name() == "Parameter" or varying & set(sources):
-            varying.add(number)
+def _settled(order: list[ov.Node], share: list[int]) -> dict[str, int]:
+    """Stretches by operation's name; results stand where they are made. What is made of constants alone, weights above
+    all, belongs to none: it is read where it is wanted."""
+    where: dict[str, int] = {}
+    for node, own in zip(order, share, strict=True):
+        sources = [port.get_node().get_friendly_name() for port in node.input_values()]
         if node.get_type_name() == "Result":
-            where[number] = where[sources[0]]
-    for number in reversed(range(len(order))):
-        if number not in varying and (readers := _readers(order[number])):
-            where[number] = min(where[reader] for reader in readers)
+            where[node.get_friendly_name()] = where[sources[0]]
+        elif node.get_type_name() == "Parameter" or where.keys() & set(sources):
+            where[node.get_friendly_name()] = own
     return where
 
 
-def _readers(node: ov.Node) -> list[int]:
-    return [
-        int(target.get_node().get_friendly_name()) for port in node.outputs() for target in port.get_target_inputs()
-    ]
-
-
-def _crossing(node: ov.Node, where: dict[int, int]) -> list[ov.Output]:
-    """Values of an operation that a later stretch reads, but for inputs and constants, which all may have."""
-    if node.get_type_name() in ("Parameter", "Constant", "Result"):
+def _crossing(node: ov.Node, where: dict[str, int]) -> list[ov.Output]:
+    """Values of an operation that a later stretch reads; inputs are apart."""
+    own = where.get(node.get_friendly_name())
+    if own is None or node.get_type_name() in ("Parameter", "Result"):
         return []
-    own = where[int(node.get_friendly_name())]
     return [port for port in node.outputs() if any(stretch > own for stretch in _by_stretch(port, where))]
 
 
-def _by_stretch(port: ov.Output, where: dict[int, int]) -> dict[int, list[Any]]:
-    """Who reads a value, by stretch; results, which stand where it is made, apart."""
+def _by_stretch(port: ov.Output, where: dict[str, int]) -> dict[int, list[Any]]:
+    """Who reads a value in this model, by stretch."""
     found: dict[int, list[Any]] = {}
     for target in port.get_target_inputs():
-        found.setdefault(where[int(target.get_node().get_friendly_name())], []).append(target)
+        name = target.get_node().get_friendly_name()
+        if name in where:
+            found.setdefault(where[name], []).append(target)
     return found
 
 
@@ -129,7 +125,7 @@ def _name(port: ov.Output) -> str:
 def _parts(
     model: ov.Model,
     order: list[ov.Node],
-    where: dict[int, int],
+    where: dict[str, int],
     crossing: list[ov.Output],
     shapes: dict[str, np.ndarray],
     config: dict[str, Any],
@@ -141,9 +137,9 @@ def _parts(
     takes: list[dict[str, ov.Node]] = [{} for _ in range(count)]
     gives: list[dict[str, ov.Node]] = [{} for _ in range(count)]
     for place, result in enumerate(model.get_results()):
-        gives[where[int(result.get_friendly_name())]][f"result/{place}"] = result
+        gives[where[result.get_friendly_name()]][f"result/{place}"] = result
     sources = [(port, port.get_any_name(), None) for port in model.inputs]
-    sources += [(port, _name(port), where[int(port.get_node().get_friendly_name())]) for port in crossing]
+    sources += [(port, _name(port), where[port.get_node().get_friendly_name()]) for port in crossing]
     for port, name, own in sources:
         for stretch, targets in _by_stretch(port, where).items():
             if stretch == own:

@@ -76,6 +76,21 @@ def test_a_change_is_computed_from_its_own_stretch_on_and_from_no_other(cut: Str
     assert all((known[name] == value).all() for name, value in before.items()), "the next question begins with the same"
 
 
+def test_weights_that_another_model_has_too_stay_its_own() -> None:
+    x, y = (ops.parameter([2, 6], np.float32, name=name) for name in "xy")
+    for parameter in (x, y):
+        parameter.output(0).set_names({parameter.get_friendly_name()})
+    shared = ops.convert(ops.constant(np.eye(6, dtype=np.float16)), np.float32)
+    other = ov.Model([ops.result(ops.matmul(y, shared, False, True, name="elsewhere"))], [y])
+    node = x
+    for number in range(4):
+        node = ops.matmul(ops.relu(node), shared, False, True, name=f"product{number}")
+    cut = Stretches(ov.Model([ops.result(node)], [x]), dict.fromkeys(("product0", "product3"), 1.0), {}, [], {})
+    given = np.arange(12, dtype=np.float32).reshape(2, 6)
+    assert (cut.run({"x": given})["result/0"] == given).all()
+    assert (ov.Core().compile_model(other, "CPU")({"y": given})[0] == given).all()
+
+
 def test_a_model_of_one_operation_is_one_stretch() -> None:
     x = ops.parameter([2], np.float32, name="x")
     x.output(0).set_names({"x"})
