@@ -11,7 +11,7 @@ from stages.calibrate import calibrate
 from stages.files import manifest
 from stages.generation import drawing, pipelines
 from stages.ir import anatomy, runtime
-from stages.quantization import probing, stretches, units
+from stages.quantization import probing, units
 from stages.quantize import for_role, key, quantize
 from stages.settings.schema import Search
 from tests import test_calibrate
@@ -57,15 +57,14 @@ def test_int8_is_executed(root: Path) -> None:
     assert executed["i8"] > sum(executed.values()) / 2
 
 
-def test_a_probe_in_stretches_answers_what_one_in_a_piece_does(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_in_stretches_answers_what_one_in_a_piece_does(root: Path) -> None:
     xml = int8(root) / "unet/openvino_model.xml"
     samples = test_calibrate.recorded(root, "base")
     shapes = {name: value.shape for name, value in samples[0].items()}
     points, _ = probing.points(samples, 10**15)
     found = units.find(runtime.read(xml), anatomy.macs_by_layer(runtime.read(xml), shapes))
     cut = probing.Probe(runtime.read(xml), found, {}, points)
-    monkeypatch.setattr(stretches, "COUNT", 1)
-    whole = probing.Probe(runtime.read(xml), found, {}, points)
+    whole = probing.Probe(runtime.read(xml), found, {}, points, count=1)
     np.testing.assert_allclose(cut.reference, whole.reference, rtol=1e-4, atol=1e-5)
     for number in range(0, len(found), len(found) // 9):
         rows = cut.off.copy()

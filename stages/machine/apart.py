@@ -23,6 +23,10 @@ class Ended(ValueError):
     """A process ended without an answer."""
 
 
+class Crashed(Ended):
+    """By a fault of a program: the same once more would do the same."""
+
+
 def run(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
     """`function(*arguments)` in a fresh process; Ended, which says how a process `what` ended, if without a word."""
     context, before = multiprocessing.get_context("spawn"), killed_for_memory()
@@ -35,7 +39,9 @@ def run(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
         said = receiver.recv()
     except EOFError as error:
         process.join()
-        raise Ended(f"the process {what} {ended(process.exitcode or 0, before)}") from error
+        status = process.exitcode or 0
+        kind = Crashed if status < 0 and status != -signal.SIGKILL else Ended
+        raise kind(f"the process {what} {ended(status, before)}") from error
     finally:  # after Ctrl-C or a polite kill nobody waits for it any more
         if said is None:
             process.kill()

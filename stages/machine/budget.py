@@ -119,7 +119,8 @@ def quantize(sizes: Sizes, asked: Request, samples: int, settings: Quantization,
     seconds += max(0, samples - told) * statistics_s(unet, ranging)
     if settings.search is not None:
         crops = Request(known["search_px"], known["search_points"], "f32")
-        seconds += min(60 * settings.search.minutes, known["search_questions"] * step_s(unet, crops))
+        questions = known["search_questions"] * known["search_share"]
+        seconds += min(60 * settings.search.minutes, questions * step_s(unet, crops))
     if settings.rounding == "gptq":
         seconds += known["round_s"] * billions
         moments = min(known["moments_gb"], known["round_gb"] * 4 * billions)

@@ -18,7 +18,7 @@ import numpy as np
 
 from stages.ir import runtime
 from stages.quantization import units
-from stages.quantization.stretches import Stretches
+from stages.quantization.stretches import COUNT, Stretches
 from stages.settings.schema import quarter
 
 if TYPE_CHECKING:
@@ -39,16 +39,22 @@ BATCH = 8
 
 
 class Probe:
-    """`noise(rows)`: by quarter of the schedule, noise energy in relation to the signal's, for a row for each unit."""
+    """`noise(rows)`: by quarter of the schedule, noise energy in relation to the signal's, for a row for each unit;
+    `count`: stretches that the model is cut into."""
 
     def __init__(
-        self, model: ov.Model, found: list[Unit], scales: dict[str, np.ndarray], points: dict[str, np.ndarray]
+        self,
+        model: ov.Model,
+        found: list[Unit],
+        scales: dict[str, np.ndarray],
+        points: dict[str, np.ndarray],
+        count: int = COUNT,
     ):
         self._inputs, self.off = points, np.zeros((len(found), len(COLUMNS)), np.float32)
         self.off[:, 1] = 1
         marks = _make_switchable(model, found, scales)
         work = {layer: unit.macs / len(unit.layers) for unit in found for layer in unit.layers}
-        self._stretches = Stretches(model, work, points | {"units": self.off}, marks, runtime.EXACT)
+        self._stretches = Stretches(model, work, marks, runtime.EXACT, count)
         self._known = self._stretches.run(points | {"units": self.off})
         self._quarters = np.array([quarter(timestep) for timestep in points["timestep"]])
         self.reference = self._predict(self.off)

@@ -13,6 +13,7 @@ import io
 import json
 import logging
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,7 +137,12 @@ def _searched(quantized: Path, source: Path, settings: Search, samples: Samples,
     if not pieces.is_there(file):
         macs = _macs(source, samples)
         points, seen = probing.points(samples, sum(macs.values()))
-        found = apart.run("searching", search.search, quantized, source, kept, settings, points, seen, macs)
+        how = quantized, source, kept, settings, points, seen, macs
+        try:
+            found = apart.run("searching", search.search, *how)
+        except (apart.Crashed, RuntimeError) as error:  # of OpenVINO, which compiles most stretches of most models
+            print(f"{error}; the search goes on with the model in a piece, which takes longer", file=sys.stderr)
+            found = apart.run("searching", search.search, *how, 1)
         placing.write_text(file, json.dumps(found))
         pieces.note(file)
     return json.loads(file.read_text(encoding="utf-8"))

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stages.ir import runtime
-from stages.quantization import probing, statistics, units
+from stages.quantization import probing, statistics, stretches, units
 from stages.quantization.units import Unit
 
 if TYPE_CHECKING:
@@ -125,18 +125,19 @@ def search(
     points: dict[str, np.ndarray],
     seen: int,
     macs: dict[str, int],
+    count: int = stretches.COUNT,
 ) -> dict[str, Any]:
     """The table of choices for the IR `quantized`; `kept`: the folder with the ranges, where answers are kept too.
 
     `points`: a batch of UNet inputs; `seen`: how many samples' ranges are judged by them; `macs`: multiply-accumulates
-    by layer of a whole forward.
+    by layer of a whole forward; `count`: stretches that the model is asked in.
     """
     from tqdm import tqdm
 
     model, before = runtime.read(quantized), runtime.read(original)
     subject = describe(model, before, statistics.channels(kept / statistics.RANGES, seen), macs)
     statistics.restore_convolutions(model, before)
-    probe = probing.Probe(model, subject.units, subject.scales, points)
+    probe = probing.Probe(model, subject.units, subject.scales, points, count)
     with tqdm(desc="search", unit="question", disable=None, leave=False) as bar:
         answers = Answers(kept / "answers.jsonl", probe, 60 * settings.minutes, bar.update)
         return choose(subject, answers, settings)

@@ -1,7 +1,7 @@
 """A model in stretches, so that what a change cannot reach is not computed again.
 
-Consumes a model in memory, which is taken apart, the work of its operations and inputs whose shapes stay; produces a
-run that begins at any of its stretches, with what an earlier run handed over to it. Knows no quantization.
+Consumes a model in memory, which is taken apart, and the work of its operations; produces a run that begins at any of
+its stretches, with what an earlier run of the same inputs handed over to it. Knows no quantization.
 """
 
 from __future__ import annotations
@@ -34,22 +34,26 @@ class Stretch:
 
 
 class Stretches:
-    """`work`: of operations by name, which is shared out evenly; `inputs`: what the model will be run with, or others
-    of the same shapes; `marks`: operations whose stretches are told, `begins`."""
+    """`work`: of operations by name, which is shared out evenly among so many stretches; `marks`: operations whose
+    stretches are told, `begins`."""
 
     def __init__(
-        self, model: ov.Model, work: Mapping[str, float], inputs: Values, marks: list[ov.Node], config: dict[str, Any]
+        self,
+        model: ov.Model,
+        work: Mapping[str, float],
+        marks: list[ov.Node],
+        config: dict[str, Any],
+        count: int = COUNT,
     ) -> None:
         order = model.get_ordered_ops()
-        share = shared_out([work.get(node.get_friendly_name(), 0.0) for node in order], COUNT)
+        share = shared_out([work.get(node.get_friendly_name(), 0.0) for node in order], count)
         own = uuid.uuid4().hex  # weights may be another model's too, whose operations read them and are none of ours
         for number, node in enumerate(order):
             node.set_friendly_name(f"{own}/{number}")
         where = _settled(order, share)
         self.begins = [where[mark.get_friendly_name()] for mark in marks]
         crossing = [port for node in order for port in _crossing(node, where)]
-        shapes = _whole_numbers(model, crossing, inputs, config)
-        self._stretches = _parts(model, order, where, crossing, shapes, config)
+        self._stretches = _parts(model, where, crossing, config)
         self.outputs = [f"result/{place}" for place in range(len(model.outputs))]
 
     def run(self, inputs: Values, begin: int = 0, known: Values | None = None) -> Values:
@@ -102,34 +106,13 @@ def _by_stretch(port: ov.Output, where: dict[str, int]) -> dict[int, list[Any]]:
     return found
 
 
-def _whole_numbers(
-    model: ov.Model, crossing: list[ov.Output], inputs: Values, config: dict[str, Any]
-) -> dict[str, np.ndarray]:
-    """What crosses and is of whole numbers, by name: shapes, which a compiler wants to know and which stay here."""
-    import openvino as ov
-    from openvino import opset13 as ops
-
-    asked = [port for port in crossing if port.get_element_type().is_integral()]
-    if not asked:
-        return {}
-    whole = ov.Model([ops.result(port) for port in asked], model.get_parameters())
-    names = {port.get_any_name() for port in whole.inputs}
-    answer = ov.Core().compile_model(whole, "CPU", config)({name: inputs[name] for name in inputs if name in names})
-    return {_name(port): answer[place].copy() for place, port in enumerate(asked)}
-
-
 def _name(port: ov.Output) -> str:
     return f"{port.get_node().get_friendly_name()}/{port.get_index()}"
 
 
-def _parts(
-    model: ov.Model,
-    order: list[ov.Node],
-    where: dict[str, int],
-    crossing: list[ov.Output],
-    shapes: dict[str, np.ndarray],
-    config: dict[str, Any],
-) -> list[Stretch]:
+def _parts(model: ov.Model, where: dict[str, int], crossing: list[ov.Output], config: dict[str, Any]) -> list[Stretch]:
+    """All of them, compiled. Shapes are handed over like any other value: where they were constants, OpenVINO 2026.4.1
+    crashed while it compiled a stretch of Vega."""
     import openvino as ov
     from openvino import opset13 as ops
 
@@ -144,14 +127,11 @@ def _parts(
         for stretch, targets in _by_stretch(port, where).items():
             if stretch == own:
                 continue
-            if name in shapes:
-                source = ops.constant(shapes[name])
-            else:
-                source = ops.parameter(port.get_partial_shape(), port.get_element_type())
-                takes[stretch][name] = source
+            source = ops.parameter(port.get_partial_shape(), port.get_element_type())
+            takes[stretch][name] = source
             for target in targets:
                 target.replace_source_output(source.output(0))
-        if own is not None and name not in shapes:
+        if own is not None:
             gives[own][name] = ops.result(port)
     found = []
     for given, made in zip(takes, gives, strict=True):

@@ -54,8 +54,9 @@ def test_what_is_raised_is_raised_here_with_where_it_arose() -> None:
 def test_a_signal_is_named_and_memory_is_not_blamed_for_it(number: int, said: str) -> None:
     if apart.killed_for_memory() is None:
         pytest.skip("this system does not count what it kills for memory")
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=said) as raised:
         apart.run("working", end_by, number)
+    assert isinstance(raised.value, apart.Crashed) is (number != signal.SIGKILL)
 
 
 def test_an_exit_without_a_word_tells_its_status() -> None:

@@ -9,8 +9,8 @@ import pytest
 from openvino import opset13 as ops
 
 from stages.ir import anatomy, runtime
-from stages.quantization import schemes
-from stages.settings.schema import Quantization
+from stages.quantization import schemes, search
+from stages.settings.schema import Quantization, Search
 from tests.tiny_ir import part
 
 
@@ -212,3 +212,39 @@ def test_nncf_says_nothing(source: Path, tmp_path: Path, capfd: pytest.CaptureFi
     quantize(source, tmp_path / "out/m.xml", settings("weights_first"), samples())
     said = capfd.readouterr()
     assert said.out + said.err == ""
+
+
+@pytest.mark.parametrize(
+    "error", [schemes.apart.Crashed("the process searching crashed (SIGSEGV)"), RuntimeError("no")]
+)
+def test_a_search_that_openvino_cannot_compile_in_stretches_is_made_in_a_piece(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, error: Exception
+) -> None:
+    asked = []
+
+    def run(what: str, function, *arguments):
+        asked.append((function, len(arguments)))
+        if len(asked) == 1:
+            raise error
+        return {"choices": []}
+
+    monkeypatch.setattr(schemes.apart, "run", run)
+    how = Search(min_sqnr_db=40, max_float_share=0.03, refiner_float_share=0.13, minutes=1)
+    monkeypatch.setattr(schemes.probing, "points", lambda samples, macs: ({}, 3))
+    monkeypatch.setattr(schemes, "_macs", lambda source, samples: {})
+    assert schemes._searched(source, source, how, samples(), tmp_path) == {"choices": []}
+    assert asked == [(search.search, 7), (search.search, 8)], "once more, in one stretch"
+    assert str(error) in capsys.readouterr().err
+
+
+def test_a_search_that_was_killed_is_not_made_again(source: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(schemes.probing, "points", lambda samples, macs: ({}, 3))
+    monkeypatch.setattr(schemes, "_macs", lambda source, samples: {})
+
+    def run(*_):
+        raise schemes.apart.Ended("was killed by the system for memory")
+
+    monkeypatch.setattr(schemes.apart, "run", run)
+    how = Search(min_sqnr_db=40, max_float_share=0.03, refiner_float_share=0.13, minutes=1)
+    with pytest.raises(schemes.apart.Ended, match="for memory"):
+        schemes._searched(source, source, how, samples(), tmp_path)

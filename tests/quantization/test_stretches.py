@@ -51,7 +51,7 @@ def whole(given: dict[str, np.ndarray]) -> list[np.ndarray]:
 @pytest.fixture
 def cut() -> Stretches:
     model, marks = chain()
-    return Stretches(model, {f"product{number}": 1.0 for number in range(LAYERS)}, inputs(), marks, runtime.EXACT)
+    return Stretches(model, {f"product{number}": 1.0 for number in range(LAYERS)}, marks, runtime.EXACT)
 
 
 def test_all_stretches_together_are_the_model(cut: Stretches) -> None:
@@ -85,7 +85,7 @@ def test_weights_that_another_model_has_too_stay_its_own() -> None:
     node = x
     for number in range(4):
         node = ops.matmul(ops.relu(node), shared, False, True, name=f"product{number}")
-    cut = Stretches(ov.Model([ops.result(node)], [x]), dict.fromkeys(("product0", "product3"), 1.0), {}, [], {})
+    cut = Stretches(ov.Model([ops.result(node)], [x]), dict.fromkeys(("product0", "product3"), 1.0), [], {})
     given = np.arange(12, dtype=np.float32).reshape(2, 6)
     assert (cut.run({"x": given})["result/0"] == given).all()
     assert (ov.Core().compile_model(other, "CPU")({"y": given})[0] == given).all()
@@ -94,5 +94,5 @@ def test_weights_that_another_model_has_too_stay_its_own() -> None:
 def test_a_model_of_one_operation_is_one_stretch() -> None:
     x = ops.parameter([2], np.float32, name="x")
     x.output(0).set_names({"x"})
-    cut = Stretches(ov.Model([ops.result(ops.relu(x))], [x]), {}, {}, [], runtime.EXACT)
+    cut = Stretches(ov.Model([ops.result(ops.relu(x))], [x]), {}, [], runtime.EXACT)
     assert cut.run({"x": np.array([-1, 2], np.float32)})["result/0"].tolist() == [0, 2]
