@@ -15,8 +15,10 @@ import pytest
 from stages import plan
 from stages.machine import budget, description, memory, sizes, speed, usage, watcher
 from stages.machine.budget import Need
+from stages.machine.costs import costs
 from stages.machine.memory import FP16, INT8, INT8_WEIGHTS, Request
 from stages.settings import composing
+from stages.settings.schema import Search
 from tests.quantization.test_schemes import settings as quantization
 from tests.tiny_ir import CPU, part, sampler, tiny_int8, tiny_ir
 
@@ -71,6 +73,35 @@ def test_memory_of_rounding_is_foretold(name: str, measured_gb: float) -> None:
     settings = replace(quantization("weights_first"), rounding="gptq")
     needed = budget.quantize(sizes.of_architecture(name), Request(512, 2, "f32"), 8, settings)
     assert needed.memory_gb == pytest.approx(measured_gb, rel=0.1)
+
+
+def test_a_draft_that_tells_ranges_costs_what_they_take_and_spares_quantizing_them() -> None:
+    found, asked = sizes.of_architecture("vega"), Request(1024, 2, "bf16")
+    plain, telling = (budget.calibrate(found, asked, FP16, 98, 112, told) for told in (0, 98))
+    extra = costs()["statistics_gmac_s"] * sizes.unet_gmacs(found["unet"], asked.pixels, 2)
+    assert telling.seconds - plain.seconds == pytest.approx(98 * extra)
+    assert telling.disk_gb - plain.disk_gb == pytest.approx(98 * 0.00241, rel=0.05), "98 files of Vega's hold 0.236 GB"
+    assert telling.memory_gb == plain.memory_gb, "row after row takes what both at once do without extremes"
+    settings, one = quantization("weights_first"), replace(asked, batch=1)
+    runs = [budget.quantize(found, asked, 112, settings, told).seconds for told in (0, 98)]
+    assert runs[0] - runs[1] == pytest.approx(98 * speed.statistics_s(found["unet"], one))
+    notebook = replace(settings, scheme="notebook")
+    runs = [budget.quantize(found, asked, 112, notebook, told).seconds for told in (0, 98)]
+    assert runs[0] == runs[1], "NNCF collects its own"
+    alone = [budget.calibrate(found, one, FP16, 98, 112, told).memory_gb for told in (0, 98)]
+    assert alone[1] - alone[0] == pytest.approx(0.42, rel=0.3), "measured: 2.38 GB in the place of 1.96"
+
+
+def test_a_search_takes_its_questions_and_no_longer_than_it_may() -> None:
+    found, asked = sizes.of_architecture("vega"), Request(1024, 2, "bf16")
+    search = Search(min_sqnr_db=40, max_float_share=0.03, refiner_float_share=0.13, minutes=30)
+    none, some, short = (
+        budget.quantize(found, asked, 8, replace(quantization("weights_first"), search=one)).seconds
+        for one in (None, search, replace(search, minutes=1))
+    )
+    crops = Request(128, 8, "f32")
+    assert some - none == pytest.approx(min(1800, 300 * 0.6 * speed.step_s(found["unet"], crops)))
+    assert short - none == pytest.approx(min(60, some - none))
 
 
 @pytest.mark.parametrize(
