@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stages.generation import recording
+from stages.ir import runtime
 from stages.settings.schema import TIMESTEPS
 
 if TYPE_CHECKING:
@@ -89,10 +90,11 @@ class _Pace:
         how = step(self.speed, self.number, self.pipeline.num_timesteps, timestep)
         self.number += 1
         wanted = rows if how.guided or not self.pipeline.do_classifier_free_guidance else rows // 2
-        prediction = self._predicted(how.way, request, _last_rows(given, wanted, rows), options, timestep)
+        last = runtime.of_rows(given, slice(rows - wanted, None))  # the conditional half comes second
+        prediction = self._predicted(how.way, request, last, options, timestep)
         if wanted < rows:
             prediction = np.concatenate([prediction, prediction])  # no difference for guidance to enlarge
-        return _Answer(request.output(0), prediction)
+        return recording.Answer({request.output(0): prediction})
 
     def _predicted(
         self, way: str, request: Any, given: dict[str, np.ndarray], options: dict[str, Any], timestep: float
@@ -119,20 +121,3 @@ class _Pace:
         (t0, first), (t1, second) = self.predictions
         share = np.float32((timestep - t1) / (t1 - t0))
         return second[-rows:] + share * (second[-rows:] - first[-rows:])
-
-
-def _last_rows(inputs: dict[str, np.ndarray], wanted: int, rows: int) -> dict[str, np.ndarray]:
-    """The conditional half, which comes second; a timestep is one for all rows."""
-    if wanted == rows:
-        return inputs
-    return {name: array[-wanted:] if array.ndim and len(array) == rows else array for name, array in inputs.items()}
-
-
-class _Answer:
-    """As much of OpenVINO's OVDict as optimum's UNet reads."""
-
-    def __init__(self, port: Any, prediction: np.ndarray) -> None:
-        self.port, self.prediction = port, prediction
-
-    def to_dict(self) -> dict[Any, np.ndarray]:
-        return {self.port: self.prediction}

@@ -1,6 +1,7 @@
 """UNet inputs recorded while a pipeline draws.
 
-Consumes a loaded pipeline; produces copies of what its UNet was given. Does not run the pipeline itself.
+Consumes a loaded pipeline; produces copies of what its UNet was given, and, if asked, of what it answered. Does not run
+the pipeline itself.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def recording(
         if beside is None:
             answer = request(inputs, **options)
             if answers is not None and keep(number):
-                answers.append(np.array(answer[0]))
+                answers.append(np.array(next(iter(answer.values()))))
             return answer
         answer, found = row_by_row(request, inputs, options)
         finite.require(found, f"what the UNet's layers are given at step {number}")
@@ -114,21 +115,21 @@ def _copied(inputs: dict[str, Any]) -> Inputs:
     return {name: np.asarray(value).copy() for name, value in inputs.items()}
 
 
-class _Answer(dict[Any, Any]):
-    """What OpenVINO calls a result, by port."""
+class Answer(dict[Any, np.ndarray]):
+    """What stands in for a compiled model's answer, by port: as much of OpenVINO's OVDict as optimum's UNet reads."""
 
-    def to_dict(self) -> dict[Any, Any]:
+    def to_dict(self) -> dict[Any, np.ndarray]:
         return self
 
 
-def row_by_row(request: Any, inputs: dict[str, Any], options: dict[str, Any]) -> tuple[_Answer, Inputs]:
+def row_by_row(request: Any, inputs: dict[str, Any], options: dict[str, Any]) -> tuple[Answer, Inputs]:
     """A model's own results for all rows, and the extremes that it gives with them. One row after the other takes no
     longer, and half the memory: that of a model without extremes (proofs/README.md)."""
     arrays = {name: np.asarray(value) for name, value in inputs.items()}
     found, parts = [], []
     for number in range(runtime.rows(arrays)):
-        row = {name: np.ascontiguousarray(value) for name, value in runtime.row(arrays, number).items()}
+        row = runtime.of_rows(arrays, slice(number, number + 1))
         every = {port.get_any_name(): (port, value) for port, value in request(row, **options).items()}
         found.append({name: np.array(value) for name, (_, value) in every.items() if extremes.is_own(name)})
         parts.append({port: np.array(value) for name, (port, value) in every.items() if not extremes.is_own(name)})
-    return _Answer({port: np.concatenate([part[port] for part in parts]) for port in parts[0]}), extremes.of_all(found)
+    return Answer({port: np.concatenate([part[port] for part in parts]) for port in parts[0]}), extremes.of_all(found)

@@ -58,13 +58,10 @@ def rows(inputs: Inputs) -> int:
     return max((len(value) for value in inputs.values() if value.ndim), default=1)
 
 
-def row(inputs: Inputs, number: int) -> Inputs:
-    """A request of one row; what has no rows of its own belongs to all."""
+def of_rows(inputs: Inputs, which: slice) -> Inputs:
+    """A request of these rows alone; what has no rows of its own belongs to all."""
     count = rows(inputs)
-    return {
-        name: value[number : number + 1] if value.ndim and len(value) == count else value
-        for name, value in inputs.items()
-    }
+    return {name: value[which] if value.ndim and len(value) == count else value for name, value in inputs.items()}
 
 
 def device_config(device: Device, reference: bool, *, pinned: bool = True) -> dict[str, Any]:

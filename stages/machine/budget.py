@@ -78,9 +78,7 @@ def calibrate(
         drawing.insert(0, (base[0], base[1] * step_s(base[0]["unet"], asked, unet)))
     memory = max(in_turn_gb(one, asked, unet) for one, _ in drawing)
     known, seconds = costs(), 0.0
-    if (
-        told and batch_of(sizes["unet"], asked) == 1
-    ):  # extremes of one row take what a second row would, which is not there
+    if told and batch_of(sizes["unet"], asked) == 1:  # extremes take what a second row would
         memory += known["working_gb"]["unet"] * asked.pixels / 1e6 * FLOAT_BYTES[asked.floats]
     for one, evaluating in drawing:
         billions = one["unet"].parameters / 1e9

@@ -86,7 +86,8 @@ class OneRow:
     def __iter__(self) -> Iterator[Outputs]:
         lot = np.random.default_rng(self._seed)
         for sample in self._samples:
-            yield runtime.row(sample, int(lot.integers(runtime.rows(sample))))
+            row = int(lot.integers(runtime.rows(sample)))
+            yield runtime.of_rows(sample, slice(row, row + 1))
 
 
 class _Engine:
@@ -113,8 +114,10 @@ class _Engine:
 
     def _told(self, number: int) -> tuple[Outputs, Outputs] | None:
         """The same as `_run`, out of the extremes that are known of a sample; None unless all that is asked for is."""
-        known = self._known(number) if self._asked else None
-        return None if known is None else told(self._asked or {}, known)
+        if not self._asked:
+            return None
+        known = self._known(number)
+        return None if known is None else told(self._asked, known)
 
     def _run(self, sample: dict[str, np.ndarray]) -> tuple[Outputs, Outputs]:
         """What NNCF asked for, and the extremes of channels."""
@@ -193,7 +196,9 @@ def floats() -> str:
 def with_channels(model: ov.Model) -> list[ov.Node]:
     """The model's results, and the extremes by channel of each tensor that is tapped."""
     found = list(model.get_results())
-    sources = {node.get_friendly_name(): node.output(0) for result in found if (node := extremes.tapped(result))}
+    sources = {
+        node.get_friendly_name(): node.output(0) for result in found if (node := extremes.tapped(result)) is not None
+    }
     return [*found, *extremes.results(sources)]
 
 

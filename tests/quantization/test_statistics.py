@@ -100,7 +100,7 @@ def test_ranges_told_by_who_evaluated_the_model_are_those_of_a_run_of_its_own(tm
     every = [sorted((tmp_path / kept / "ranges/pass-0").glob("*.safetensors")) for kept in ("kept", "kept2")]
     assert len(every[0]) == 4
     for run, told in zip(*(map(statistics.read, paths) for paths in every), strict=True):
-        assert run.keys() == told.keys() and {"channels/min/conv", "channels/max/first"} & run.keys()
+        assert run.keys() == told.keys() >= {"channels/min/conv", "channels/max/first/relu"}
         for name in run:
             assert told[name].shape == run[name].shape
             assert told[name] == pytest.approx(run[name], rel=1e-5, abs=1e-5), name
@@ -128,7 +128,7 @@ def test_medians_of_extremes_are_told_too(tmp_path: Path, monkeypatch: pytest.Mo
     assert not computed
 
 
-def test_operations_that_are_only_numbered_are_never_told(tmp_path: Path) -> None:
+def test_operations_that_are_only_numbered_are_never_told() -> None:
     """Compressing weights adds operations, so that the same number is another operation's."""
     x = ops.parameter([1, 4], np.float32, name="x")
     x.output(0).set_names({"x"})
