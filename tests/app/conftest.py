@@ -18,6 +18,9 @@ from tests.tiny_ir import CPU, tiny_int8, tiny_ir, tiny_root
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 90
+# Of one picture, or of two that are compared and lie in the page itself; not of the preview of one on its way.
+FINISHED = """(document.querySelector('#easel img.drawn')?.src
+  ?? document.querySelector('#easel a[download]')?.href ?? '')"""
 
 
 class Visit:
@@ -25,6 +28,7 @@ class Visit:
 
     def __init__(self, tab: browser.Tab) -> None:
         self.tab = tab
+        self.before = ""  # the address of the picture that stood on the easel when a drawing was asked for
 
     async def until(self, script: str):
         """What a script comes to, once that is something."""
@@ -76,6 +80,7 @@ class Visit:
         await self.tab.evaluate(f"document.querySelector({json.dumps(what)}).click()")
 
     async def draw(self) -> None:
+        self.before = await self.tab.evaluate(FINISHED)
         await self.click("#draw")
 
     async def clear(self, field: str) -> None:
@@ -84,9 +89,9 @@ class Visit:
         await self.until(f"!!document.querySelector('#{field} input[type=file]')")
 
     async def drawn(self) -> str:
-        """The address of the next picture on the easel."""
-        await self.until("document.querySelector('#status')?.innerText.startsWith('Done')")
-        return await self.tab.evaluate("document.querySelector('#easel img').src")
+        """The address of the picture that was asked for: each has its own, and what stood there before is not it."""
+        done = "document.querySelector('#status')?.innerText.startsWith('Done')"
+        return await self.until(f"{done} && {FINISHED} !== {json.dumps(self.before)} && {FINISHED}")
 
     async def fault(self, field: str) -> str:
         """What is said at a field."""

@@ -251,13 +251,15 @@ def test_settings_read_back_with_another_picture_to_start_from_are_told(visit, t
         (tmp_path / "owl.png").write_bytes(fetched(await page.drawn()))
         said = []
         for name in ("teal", "navy"):
+            await page.write("prompt", "what is read back replaces")
             await page.drop("dropped", tmp_path / "owl.png")
-            await page.until("document.querySelector('#read')?.innerText.includes('started from another picture')")
+            await page.until("document.querySelector('#prompt textarea').value === 'owl'")
+            assert "started from another picture" in await page.text("#read")
             await page.clear("start")
+            await page.until("!document.querySelector('#started p')")
             await page.drop("start", tmp_path / f"{name}.png")
             await page.until("document.querySelector('#started p')?.innerText")
             await page.draw()
-            await page.until("document.querySelector('#status').innerText === 'Drawing'")
             await page.drawn()
             said.append(await page.text("#easel .note"))
             await page.clear("dropped")
