@@ -2,10 +2,10 @@
 
 Consumes artifacts/ir/<model>/fp16 (a refiner: its base's too) and prompts; produces artifacts/calibration/<model>, one
 shard per prompt, and what the UNet's layers were given with its samples (extremes/), from which ranges come without
-evaluating it once more. Scheduler, guidance and size are the model's own, a draft's timesteps some of its own; nothing
-is decoded. Where memory is short, the UNet that is recorded has its weights in INT8, and parts are loaded in turn.
-Killed, it goes on after its last whole shard, with the same result. With engine=ray the workers of a cluster draft the
-prompts.
+evaluating it once more. A few of the float UNet's evaluations tell enough to make one in INT8, which drafts the other
+prompts. Scheduler, guidance and size are the model's own, a draft's timesteps some of its own; nothing is decoded.
+Where memory is short, the UNet that is recorded has its weights in INT8, and parts are loaded in turn. Killed, it goes
+on after its last whole shard, with the same result. With engine=ray the workers of a cluster draft the prompts.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.calibration import collecting, drafts, shards
+from stages.calibration.collecting import Turn
 from stages.engines import engine as engines
 from stages.engines.engine import LOCAL, Engine
 from stages.files import belonging, layout, manifest, placing
@@ -21,7 +22,7 @@ from stages.ir import parts, runtime
 from stages.machine import budget, memory, sizes, usage
 from stages.prompts import sets
 from stages.prompts.sets import Prompt
-from stages.quantization import schemes
+from stages.quantization import drafter, schemes
 from stages.settings import config
 
 if TYPE_CHECKING:
@@ -44,15 +45,47 @@ def calibrate(settings: Settings, root: Path = Path("."), engine: Engine = LOCAL
     target = root / layout.calibration(name)
     with placing.unfinished(target, manifest.key("calibrate", inputs, described)) as kept:
         drawing = _lighter(folders, described["unet"], kept)
-        truncated = collecting.collect(settings, drawing, chosen, kept, memory.room_gb(), engine)
+        truncated, by = _drafted(settings, folders, drawing, chosen, kept, engine)
         paths = [shards.shard_path(kept, number) for number in range(len(chosen))]
         samples = sum(map(shards.count_samples, paths))
         facts = {"samples": samples, "prompts": len(chosen), "truncated": truncated, "unet": described["unet"]}
-        facts |= {"largest_px": round(_asked(settings).size_px), "told": sum(map(shards.count_told, paths))}
+        facts |= {
+            "drafter": by,
+            "largest_px": round(_asked(settings).size_px),
+            "told": sum(map(shards.count_told, paths)),
+        }
         with placing.whole(target) as folder:
             for path in [*paths, *filter(Path.is_file, map(shards.beside, paths))]:
                 placing.link(path, folder / path.relative_to(kept))
             return manifest.write(folder, stage="calibrate", inputs=inputs, settings=described, facts=facts)
+
+
+def _drafted(
+    settings: Settings,
+    folders: dict[str, Path],
+    drawing: dict[str, Path],
+    chosen: list[Prompt],
+    kept: Path,
+    engine: Engine,
+) -> tuple[int, dict | None]:
+    """Shards of all prompts: the first ones by the float UNets in `drawing`, the others by what is made in INT8 of
+    `folders` and of those, unless that strays too far. Returns how many prompts are cut short, and about the others."""
+
+    def collect(pipelines: dict[str, Path], turn: Turn) -> int:
+        return collecting.collect(settings, pipelines, chosen, kept, memory.room_gb(), engine, turn)
+
+    count = drafts.in_float(settings.calibration, settings.model, settings.device)
+    if count == len(chosen):
+        return collect(drawing, Turn(range(count))), None
+    seen, rest = kept / "seen", range(count, len(chosen))
+    collect(drawing, Turn(range(count), seen=seen))
+    quick = {part: kept / f"quick-{part}" for part in folders}
+    made = {part: drafter.pipeline(folders[part], quick[part], seen / part, settings.device) for part in folders}
+    near_db = min(one.near_db for one in made.values())
+    if near_db < drafter.NEAR_DB:
+        print(f"calibrate {settings.model_key}: in INT8 drafts would keep {near_db} dB only, so all are in float")
+        return collect(drawing, Turn(rest)), None
+    return collect(quick, Turn(rest, taps=made["ir"].taps)), {"prompts": len(rest), "near_db": near_db}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -62,19 +95,21 @@ def main(argv: list[str] | None = None) -> None:
         with usage.recorded("calibrate", name, _need(settings), layout.calibration(name), **_shape(settings)):
             facts = calibrate(settings, engine=engines.chosen(settings.engine))["facts"]
         cut = f", {facts['truncated']} prompts longer than the text encoder reads" if facts["truncated"] else ""
+        by = facts["drafter"]
+        quick = f", {by['prompts']} of them drafted in INT8 ({by['near_db']} dB)" if by else ""
         light = "" if facts["unet"] == memory.FP16 else f", by a UNet with {facts['unet']}"
-        print(f"calibrate {name}: {facts['samples']} UNet inputs of {facts['prompts']} prompts{light}{cut}")
+        print(f"calibrate {name}: {facts['samples']} UNet inputs of {facts['prompts']} prompts{quick}{light}{cut}")
 
 
 def _need(settings: Settings) -> budget.Need:
     folders = _folders(settings, Path("."))
     found = {part: sizes.of_ir(folder) for part, folder in folders.items()}
     asked, unet = _asked(settings), _unet(settings, folders)
-    of_base, own = drafts.evaluations(settings.calibration, settings.model)
     how = settings.calibration, settings.model
-    count, kept, told = drafts.prompts(*how), drafts.kept(*how), drafts.told(*how, settings.device)
-    base = (found["base"], count * of_base) if "base" in found else None
-    return budget.calibrate(found["ir"], asked, unet, count * own, kept, told, base)
+    of_base, own = drafts.shared_out(*how, settings.device)
+    kept, told = drafts.kept(*how), drafts.told(*how, settings.device)
+    base = (found["base"], of_base) if "base" in found else None
+    return budget.calibrate(found["ir"], asked, unet, own, kept, told, base)
 
 
 def _asked(settings: Settings) -> memory.Request:

@@ -38,8 +38,8 @@ def needs(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, N
     choices = {memory.recording_unet(settings.calibration.unet, one, collected) for one in drawn}
     unet = INT8_WEIGHTS if INT8_WEIGHTS in choices else FP16
     ranged = replace(collected, floats=statistics.floats())
-    recorded, count = drafts.kept(settings.calibration, model), drafts.prompts(settings.calibration, model)
-    of_base, own = (count * each for each in drafts.evaluations(settings.calibration, model))
+    recorded = drafts.kept(settings.calibration, model)
+    of_base, own = drafts.shared_out(settings.calibration, model, settings.device)
     told = drafts.told(settings.calibration, model, settings.device)
     used = min(settings.quantization.samples, recorded)
     stored = tuple(one for one in (FP16, INT8) if memory.in_turn_gb(found, asked, one) <= fitting.free_gb()) or (INT8,)

@@ -8,6 +8,8 @@ here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +33,17 @@ if TYPE_CHECKING:
 FIRST_SEED = 1_000_000  # away from the benchmark's: no image is drawn from a noise that was calibrated on
 
 
+@dataclass(frozen=True)
+class Turn:
+    """Of several, in each of which other pipelines draft: the prompts' numbers; `seen`: a folder for what this turn's
+    UNets are given and answer, by part; `taps`: the operations of this turn's UNet whose extremes are taken, by the
+    names that they go by."""
+
+    numbers: range
+    seen: Path | None = None
+    taps: dict[str, str] | None = None
+
+
 def collect(
     settings: Settings,
     folders: dict[str, Path],
@@ -38,35 +51,53 @@ def collect(
     target: Path,
     room_gb: float,
     engine: Engine = LOCAL,
+    turn: Turn | None = None,
 ) -> int:
-    """Write the shards that `target` lacks, in the order of the prompts; returns how many of all prompts the tokenizer
-    cuts short, the negative one among them.
+    """Write the shards that `target` lacks, in the order of the prompts, or of those of a turn; returns how many of all
+    prompts the tokenizer cuts short, the negative one among them.
 
     `folders`: {"ir": the model's own}, and of a refiner {"base": its base's}; `room_gb`: for compiled parts.
     """
-    missing = [number for number in range(len(chosen)) if not _is_there(shards.shard_path(target, number))]
-    prompts = {number: chosen[number] for number in missing}
+    turn = turn or Turn(range(len(chosen)))
+    prompts = {number: chosen[number] for number in turn.numbers if not _is_there(shards.shard_path(target, number))}
     starts = {}
-    if "base" in folders and missing:
+    if "base" in folders and prompts:
         base = Starting(settings, folders["base"], settings.model.base, len(chosen), room_gb)
-        found = engine.map(base, encoded(base, prompts, {}), "base latents", "prompt")
-        starts = dict(zip(missing, found, strict=True))
+        base.watched = turn.seen is not None
+        for item, found in _done(base, encoded(base, prompts, {}), engine, "base latents"):
+            starts[item.number], samples = found
+            _keep_seen(turn, "base", item.number, samples)
         base.let_go()
     work = Recording(settings, folders["ir"], settings.model_key, len(chosen), room_gb)
+    work.taps = turn.taps
     if "base" in folders:
         work.task = "two-stage"
-    items = encoded(work, prompts, starts)
-    tokenizer = work.loaded()[0].tokenizer_2
-    for number, samples in zip(missing, engine.map(work, items, "calibrate", "prompt"), strict=True):
-        path = shards.shard_path(target, number)
-        if any(one.extremes for one in samples):
-            shards.save_extremes(path, [one.extremes for one in samples])
-            pieces.note(shards.beside(path))  # before the shard, which says that both are there
-        shards.save_shard(path, [one.inputs for one in samples], {"prompt": chosen[number].id})
-        pieces.note(path)
+    for item, samples in _done(work, encoded(work, prompts, starts), engine, "calibrate"):
+        _keep_seen(turn, "ir", item.number, samples)
+        _save(shards.shard_path(target, item.number), samples, item.prompt)
     engine.rest()
-    cut = sets.truncated(chosen, drawing.negative_of(work.sampler), tokenizer)
+    cut = sets.truncated(chosen, drawing.negative_of(work.sampler), work.loaded()[0].tokenizer_2)
     return len(cut["prompts"]) + cut["negative_prompt"]
+
+
+def _done(work: Drafting, items: list[Item], engine: Engine, what: str) -> Iterator[tuple[Item, Any]]:
+    return zip(items, engine.map(work, items, what, "prompt"), strict=True)
+
+
+def _save(path: Path, samples: list[Sample], prompt: Prompt) -> None:
+    """The shard, and before it what is beside it: where it is, that is too."""
+    if any(one.extremes for one in samples):
+        shards.save_extremes(path, [one.extremes for one in samples])
+        pieces.note(shards.beside(path))
+    shards.save_shard(path, [one.inputs for one in samples], {"prompt": prompt.id})
+    pieces.note(path)
+
+
+def _keep_seen(turn: Turn, part: str, number: int, samples: list[Sample]) -> None:
+    """Of a part's UNet, what it was evaluated at."""
+    if turn.seen is not None:
+        known = [(one.inputs, one.extremes, one.answer) for one in samples if one.extremes and one.answer is not None]
+        shards.save_seen(turn.seen / part, number, *map(list, zip(*known, strict=True)))
 
 
 def _is_there(path: Path) -> bool:
@@ -104,28 +135,44 @@ class Drafting(PipelineWork):
         raise NotImplementedError
 
 
-class Starting(Drafting):
-    """A base's unfinished latents, at the refiner's first timestep."""
-
-    def draft(self, pipeline: Any, item: Item) -> Any:
-        return _start(pipeline, self.settings, item.encoded, item.number)
-
-
 @dataclass(frozen=True)
 class Sample:
-    """Inputs of the UNet, and the extremes of what its layers were given with them, if it was evaluated and asked."""
+    """Inputs of the UNet, and if it was evaluated and asked, the extremes of what its layers were given with them, and
+    what it answered."""
 
     inputs: runtime.Inputs
     extremes: runtime.Inputs | None
+    answer: np.ndarray | None
+
+
+class Starting(Drafting):
+    """A base's unfinished latents, at the refiner's first timestep; where it is `watched` what its UNet saw, too."""
+
+    watched = False
+
+    def load(self) -> Any:
+        pipeline, room = super().load()
+        if self.watched:
+            pipeline.unet.model = extremes.beside(pipeline.unet.model)
+        return pipeline, room
+
+    def draft(self, pipeline: Any, item: Item) -> tuple[Any, list[Sample]]:
+        if not self.watched:
+            return _start(pipeline, self.settings, item.encoded, item.number), []
+        with _watched(pipeline) as samples:
+            latents = _start(pipeline, self.settings, item.encoded, item.number)
+        return latents, samples
 
 
 class Recording(Drafting):
-    """The chosen inputs of the UNet that is quantized."""
+    """The chosen inputs of the UNet that is quantized, or of one that stands in for it, where `taps` are taken."""
+
+    taps: dict[str, str] | None = None
 
     def load(self) -> Any:
         pipeline, room = super().load()
         if _told(self.settings):
-            pipeline.unet.model = extremes.beside(pipeline.unet.model)
+            pipeline.unet.model = extremes.beside(pipeline.unet.model, self.taps)
         return pipeline, room
 
     def draft(self, pipeline: Any, item: Item) -> list[Sample]:
@@ -195,10 +242,24 @@ def _recorded(
     pipeline: Any, settings: Settings, encoded: drawing.Encoded, sampler: Sampler, inputs: int, **how: Any
 ) -> list[Sample]:
     """So many inputs of a drawing, which ends with the last one."""
-    beside: list[runtime.Inputs | None] | None = [] if _told(settings) else None
-    with recording.recording(pipeline, lambda step: True, inputs - 1, beside) as samples:
+    if not _told(settings):
+        with recording.recording(pipeline, lambda step: True, inputs - 1) as unwatched:
+            drawing.generate(pipeline, encoded, sampler, **how)
+        return [Sample(one, None, None) for one in unwatched]
+    with _watched(pipeline, inputs - 1) as samples:
         drawing.generate(pipeline, encoded, sampler, **how)
-    return [Sample(*pair) for pair in zip(samples, beside or [None] * len(samples), strict=True)]
+    return samples
+
+
+@contextmanager
+def _watched(pipeline: Any, last: int | None = None) -> Iterator[list[Sample]]:
+    """A list that is filled when the block is left, with what the UNet was given, up to the input `last`."""
+    found: list[Sample] = []
+    beside: list[runtime.Inputs | None] = []
+    answers: list[np.ndarray] = []
+    with recording.recording(pipeline, lambda step: True, last, beside, answers) as inputs:
+        yield found
+    found += map(Sample, inputs, beside, [*answers, *[None] * (len(inputs) - len(answers))])
 
 
 def _start(pipeline: Any, settings: Settings, encoded: drawing.Encoded, number: int) -> Any:

@@ -10,6 +10,7 @@ will see (proofs/README.md).
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,23 @@ def told(calibration: Calibration, model: Model, device: Device) -> int:
     inputs = own_part(model.sampler) if model.role == "refiner" else inputs_of(calibration, model.sampler.steps)
     each = min(calibration.steps_per_prompt, inputs - 1)
     return prompts(calibration, model) * each if 2 * each > evaluated else 0
+
+
+def in_float(calibration: Calibration, model: Model, device: Device) -> int:
+    """Prompts that the float UNet drafts, before one in INT8 drafts the others; all of them where it is asked for, and
+    where nothing is told of layers, as ranges come of that."""
+    count = prompts(calibration, model)
+    if calibration.float_evaluations is None or not told(calibration, model, device):
+        return count
+    return min(count, math.ceil(calibration.float_evaluations / evaluations(calibration, model)[1]))
+
+
+def shared_out(calibration: Calibration, model: Model, device: Device) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Evaluations in float and in INT8 for all prompts: of a refiner's base's UNet, and of the model's own."""
+    first = in_float(calibration, model, device)
+    rest = prompts(calibration, model) - first
+    of_base, own = evaluations(calibration, model)
+    return (first * of_base, rest * of_base), (first * own, rest * own)
 
 
 def own_part(sampler: Sampler) -> int:

@@ -8,11 +8,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stages.ir import finite
 from stages.ir.runtime import Inputs
 
+if TYPE_CHECKING:
+    import numpy as np
+
 EXTREMES = "extremes"  # folder of what was computed beside, a file per shard
+ANSWERS = "answers"  # folder of what the UNet predicted, where that is kept
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -29,9 +34,9 @@ def save_shard(path: Path, samples: list[Inputs], notes: dict[str, str]) -> None
     os.replace(partial, path)
 
 
-def beside(path: Path) -> Path:
+def beside(path: Path, what: str = EXTREMES) -> Path:
     """The file with what layers were given at a shard's samples; there is none where nothing was taken."""
-    return path.parent / EXTREMES / path.name
+    return path.parent / what / path.name
 
 
 def save_extremes(path: Path, found: list[Inputs | None]) -> None:
@@ -44,6 +49,36 @@ def save_extremes(path: Path, found: list[Inputs | None]) -> None:
     partial = path.with_suffix(".partial")
     save_file(tensors, partial)
     os.replace(partial, path)
+
+
+def save_seen(folder: Path, number: int, samples: list[Inputs], found: list[Inputs], answers: list[np.ndarray]) -> None:
+    """Write what a UNet was given and answered on the way of the n-th prompt, and what its layers were given, for who
+    reads it as `Seen`; there wholly once its shard is there."""
+    path = shard_path(folder, number)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_extremes(path, list(found))
+    beside(path, ANSWERS).parent.mkdir(exist_ok=True)
+    save_shard(beside(path, ANSWERS), [{"answer": answer} for answer in answers], {})
+    save_shard(path, samples, {})
+
+
+class Seen:
+    """What `save_seen` wrote: inputs in the order of prompts and steps, the extremes and the answer at each of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._count = sum(map(count_samples, folder.glob("*.safetensors")))
+        self.extremes = Extremes(folder, self._count)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Inputs]:
+        return load_samples(self.folder, self._count)
+
+    def answers(self) -> Iterator[np.ndarray]:
+        for path in sorted(self.folder.glob("*.safetensors")):
+            yield from (answer["answer"] for answer in load_shard(beside(path, ANSWERS)))
 
 
 class Extremes:

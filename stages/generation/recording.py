@@ -34,7 +34,8 @@ def recording(
     They are copies: OpenVINO shares the memory of what it is given, and a later request may write into it. At the step
     `last` the UNet is not evaluated: the drawing is given up, and the block left. NotFinite names the step and the
     input that holds NaN or infinity. `beside` fills with the extremes that the UNet's model gives (stages.ir.extremes),
-    for the same steps; None where it was not evaluated. `answers` fills with its predictions, for the same steps too.
+    for the same steps; None where it was not evaluated. `answers` fills with its predictions, for the same steps too,
+    but for those where it was not.
     """
     samples: list[Inputs] = []
     step = count()
@@ -50,13 +51,13 @@ def recording(
             raise _Enough
         if beside is None:
             answer = request(inputs, **options)
-            if answers is not None and keep(number):
-                answers.append(np.array(next(iter(answer.values()))))
-            return answer
-        answer, found = row_by_row(request, inputs, options)
-        finite.require(found, f"what the UNet's layers are given at step {number}")
-        if keep(number):
-            beside.append(found)
+        else:
+            answer, found = row_by_row(request, inputs, options)
+            finite.require(found, f"what the UNet's layers are given at step {number}")
+            if keep(number):
+                beside.append(found)
+        if answers is not None and keep(number):
+            answers.append(np.array(next(iter(answer.values()))))
         return answer
 
     try:

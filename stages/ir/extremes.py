@@ -7,7 +7,7 @@ alone. Knows no quantization: which of them are of use is the reader's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -43,11 +43,24 @@ def of_all(rows: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {output: reduce(wider[output.split("/")[1]], [row[output] for row in rows]) for output in rows[0]}
 
 
-def beside(model: ov.Model) -> ov.Model:
-    """The model with extremes of all that its layers are given, which shares its operations with the one given."""
+def tapped_in(found: Collection[str]) -> list[str]:
+    """The operations whose extremes these outputs are.
+
+    >>> tapped_in([name("min", "conv/out"), name("max", "conv/out")])
+    ['conv/out']
+    """
+    return list(dict.fromkeys(output.split("/", 2)[2] for output in found))
+
+
+def beside(model: ov.Model, taps: Mapping[str, str] | None = None) -> ov.Model:
+    """The model with extremes of all that its layers are given, which shares its operations with the one given.
+
+    `taps`: those of another model's operations instead, by their names, and what computes the same in this one.
+    """
     import openvino as ov
 
-    found = ov.Model(early_first(model, [*model.get_results(), *results(of_layers(model))]), model.get_parameters())
+    sources = of_layers(model) if taps is None else _named(model, taps)
+    found = ov.Model(early_first(model, [*model.get_results(), *results(sources)]), model.get_parameters())
     found.set_friendly_name(model.get_friendly_name())
     for key, value in model.rt_info.items():
         found.set_rt_info(value, key)
@@ -69,6 +82,11 @@ def of_layers(model: ov.Model) -> dict[str, ov.Output]:
             for port in inputs:
                 _follow(port, varying, found)
     return found
+
+
+def _named(model: ov.Model, taps: Mapping[str, str]) -> dict[str, ov.Output]:
+    nodes = {node.get_friendly_name(): node for node in model.get_ops()}
+    return {name: nodes[here].output(0) for name, here in taps.items()}
 
 
 def _name(port: ov.Output) -> str:
@@ -97,7 +115,7 @@ def _for_layers_alone(node: ov.Node) -> bool:
 
 
 def results(sources: dict[str, ov.Output]) -> list[ov.Node]:
-    """Two results for each tensor, by the name of what computes it: one value per channel (the second axis of pictures,
+    """Two results for each tensor, by the name that it goes by: one value per channel (the second axis of pictures,
     the last one of all else). None of what has no channels, or no rank."""
     from openvino import opset13 as ops
 

@@ -16,6 +16,7 @@ from stages.machine import description
 from stages.machine.costs import costs
 from stages.machine.memory import (
     FLOAT_BYTES,
+    INT8,
     INT8_WEIGHTS,
     SHARE,
     UNPACKED_BYTES,
@@ -65,28 +66,39 @@ def calibrate(
     sizes: Sizes,
     asked: Request,
     unet: str,
-    evaluations: int,
+    evaluations: tuple[int, int],
     kept: int,
     told: int = 0,
-    base: tuple[Sizes, int] | None = None,
+    base: tuple[Sizes, tuple[int, int]] | None = None,
 ) -> Need:
-    """Evaluates the UNet so often and keeps so many inputs, with the extremes of what layers were given at `told` of
-    them; `base`: sizes and evaluations of the base that a refiner works with, which draws first."""
-    step = statistics_s if told else step_s
-    drawing = [(sizes, evaluations * step(sizes["unet"], asked, unet))]
+    """Evaluates the UNet so often as it is stored, then so often as a drafter in INT8, and keeps so many inputs, with
+    the extremes of what layers were given at `told` of them; `base`: sizes and evaluations of the base that a refiner
+    works with, which draws first."""
+    known, seconds, quick = costs(), 0.0, evaluations[1] > 0
+    drawing = [(sizes, _drafting_s(sizes["unet"], asked, unet, evaluations, bool(told)))]
     if base is not None:
-        drawing.insert(0, (base[0], base[1] * step_s(base[0]["unet"], asked, unet)))
+        drawing.insert(0, (base[0], _drafting_s(base[0]["unet"], asked, unet, base[1], told=False)))
     memory = max(in_turn_gb(one, asked, unet) for one, _ in drawing)
-    known, seconds = costs(), 0.0
     if told and batch_of(sizes["unet"], asked) == 1:  # extremes take what a second row would
         memory += known["working_gb"]["unet"] * asked.pixels / 1e6 * FLOAT_BYTES[asked.floats]
     for one, evaluating in drawing:
         billions = one["unet"].parameters / 1e9
         preparing = known["load_s"] + (known["compress_s"] if unet == INT8_WEIGHTS else 0.0)
-        seconds += billions * preparing + evaluating
-    light = sum(one["unet"].parameters for one, _ in drawing) / 1e9 if unet == INT8_WEIGHTS else 0.0
+        making = known["compress_s"] + known["insert_s"] + 2 * known["load_s"] if quick else 0.0
+        seconds += billions * (preparing + making) + evaluating + (known["process_s"] if quick else 0.0)
+        memory = max(memory, known["process_gb"] + known["compress_gb"] * billions) if quick else memory
+    copies = (1 if unet == INT8_WEIGHTS else 0) + (2 if quick else 0)  # a drafter's weights, and the drafter
+    light = copies * sum(one["unet"].parameters for one, _ in drawing) / 1e9
     disk_gb = light + kept * sample_gb(sizes, asked) + told * known["extremes_gb"] * sizes["unet"].parameters / 1e9
     return Need(memory, disk_gb, known["process_s"] + seconds, takes_more=True)
+
+
+def _drafting_s(size: Size, asked: Request, unet: str, evaluations: tuple[int, int], told: bool) -> float:
+    """Of evaluations in float and by a drafter, which is tried twice, and finds scales on the way."""
+    step, (floats, ints) = statistics_s if told else step_s, evaluations
+    trying = 2 * step_s(size, asked, INT8) if ints else 0.0
+    drafting = ints * (costs()["drafter_share"] - 1) * step_s(size, asked, INT8) + ints * step(size, asked, INT8)
+    return floats * step(size, asked, unet) + drafting + trying
 
 
 def latents_gb(asked: Request) -> float:

@@ -77,18 +77,18 @@ def settled(settings: Quantization) -> Quantization:
 
 def weights_first(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
     """Weights to INT8, saved; then the activations of that small model: SDXL in 6 GB where one pass takes over 24."""
-    weights = _weights_apart(source, settings, "weights", kept, half=settings.overflow_fix == "always")
+    weights = weights_apart(source, settings, "weights", kept, half=settings.overflow_fix == "always")
     quantized = kept / "quantized"
     if not pieces.is_there(quantized):
         with placing.whole(quantized) as partial:
-            every = _quantize_activations(weights, settings, samples, kept=kept, original=source)
+            every = quantize_activations(weights, settings, samples, kept=kept, original=source)
             units.once(every)
             save(every, partial / "unet.xml")
             del every
         pieces.note(quantized)
     found = _searched(quantized / "unet.xml", source, settings.search, samples, kept) if settings.search else None
     if settings.rounding == "gptq":
-        batches = probing.batches(samples, sum(_macs(source, samples).values()))
+        batches = probing.batches(samples, sum(macs(source, samples).values()))
         apart.run("rounding weights", _round, quantized / "unet.xml", source, kept, found, batches)
     model, before = runtime.read(quantized / "unet.xml"), runtime.read(source)
     if found:
@@ -106,14 +106,14 @@ def weights_only(source: Path, target: Path, settings: Quantization, samples: Sa
 
 def hybrid(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
     """optimum-intel's way: weights of all but the convolutions, then weights and activations of the convolutions."""
-    weights = _weights_apart(source, settings, "weights-but-convolutions", kept, ["Convolution"])
+    weights = weights_apart(source, settings, "weights-but-convolutions", kept, ["Convolution"])
     matmuls = [f"^{re.escape(name)}$" for name in _weighted_matmuls(runtime.read(weights))]
-    save(_quantize_activations(weights, settings, samples, matmuls, kept), target)
+    save(quantize_activations(weights, settings, samples, matmuls, kept), target)
 
 
 def notebook(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
     """The OpenVINO notebooks' way: weights and activations of the float model at once."""
-    save(_quantize_activations(source, settings, samples), target)
+    save(quantize_activations(source, settings, samples), target)
 
 
 def none(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
@@ -135,9 +135,9 @@ def _searched(quantized: Path, source: Path, settings: Search, samples: Samples,
     """The table of a search, made by a process of its own unless it is there already."""
     file = kept / TABLE
     if not pieces.is_there(file):
-        macs = _macs(source, samples)
-        points, seen = probing.points(samples, sum(macs.values()))
-        how = quantized, source, kept, settings, points, seen, macs
+        work = macs(source, samples)
+        points, seen = probing.points(samples, sum(work.values()))
+        how = quantized, source, kept, settings, points, seen, work
         try:
             found = apart.run("searching", search.search, *how)
         except (apart.Crashed, RuntimeError) as error:  # of OpenVINO, which compiles most stretches of most models
@@ -162,7 +162,7 @@ def _round(
     rounding.work_out(model, units.named(before), scales, layers, batches, kept / ROUNDED)
 
 
-def _macs(source: Path, samples: Samples) -> dict[str, int]:
+def macs(source: Path, samples: Samples) -> dict[str, int]:
     """Multiply-accumulates by layer of one sample's forward."""
     sample = next(iter(samples))
     return anatomy.macs_by_layer(runtime.read(source), {name: value.shape for name, value in sample.items()})
@@ -170,16 +170,21 @@ def _macs(source: Path, samples: Samples) -> dict[str, int]:
 
 def light_pipeline(source: Path, target: Path) -> Path:
     """The pipeline in `source` with its UNet's weights in INT8, all else linked, as `target`; kept if it is there."""
-    if pieces.is_there(target):
-        return target
+    if not pieces.is_there(target):
+        with another_unet(source, target) as unet:
+            apart.run("compressing weights", compress, source / unet.relative_to(unet.parents[1]), unet)
+        pieces.note(target)
+    return target
+
+
+@contextlib.contextmanager
+def another_unet(source: Path, target: Path) -> Iterator[Path]:
+    """The pipeline in `source`, linked as `target` but for its UNet, whose `.xml` the block is to write."""
     with placing.whole(target) as folder:
         for name in manifest.read(source, rerun="export")["files"]:
             if not name.startswith("unet/openvino_model"):
                 placing.link(source / name, folder / name)
-        unet = folder / "unet" / "openvino_model.xml"
-        apart.run("compressing weights", compress, source / "unet" / unet.name, unet)
-    pieces.note(target)
-    return target
+        yield folder / "unet" / "openvino_model.xml"
 
 
 def require_float(model: ov.Model, source: Path) -> None:
@@ -227,7 +232,7 @@ def ignored_types(model: ov.Model, settings: Quantization) -> list[str]:
     return [*settings.ignored_types, *([ATTENTION] if stays and ATTENTION not in settings.ignored_types else [])]
 
 
-def _weights_apart(
+def weights_apart(
     source: Path, settings: Quantization, name: str, kept: Path, types: list[str] | None = None, half: bool = False
 ) -> Path:
     """The IR with compressed weights in `kept`, made by a process of its own unless it is there already."""
@@ -273,7 +278,7 @@ def _grouped(settings: Quantization) -> dict[str, Any]:
     return grouped | {"advanced_parameters": fallback}
 
 
-def _quantize_activations(
+def quantize_activations(
     source: Path,
     settings: Quantization,
     samples: Samples,

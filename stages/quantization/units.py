@@ -181,9 +181,14 @@ def dynamic(nodes: dict[str, ov.Node], unit: Unit) -> None:
         layer = nodes[name]
         targets = list(layer.output(0).get_target_inputs())
         layer.input(0).replace_source_output(whole.output(0))
-        scaled = ops.multiply(layer.output(0), gained, name=f"{name}/dynamic")
+        scaled = ops.multiply(layer.output(0), gained, name=scaled_back(name))
         for target in targets:
             target.replace_source_output(scaled.output(0))
+
+
+def scaled_back(layer: str) -> str:
+    """The operation behind a `dynamic` layer that gives what the layer itself gave before."""
+    return f"{layer}/dynamic"
 
 
 def gain(value: ov.Output, low: ov.Node, high: ov.Node, unit: Unit, axis: int) -> ov.Node:

@@ -234,6 +234,7 @@ class Calibration(Part):
     prompts: Count
     evaluations: Count | None
     refiner_evaluations: Count | None
+    float_evaluations: Count | None
     draft_steps: Steps | None
     steps_per_prompt: Steps
     sizes: list[list[Pixels]]  # of [width, height]
