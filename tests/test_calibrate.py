@@ -17,6 +17,7 @@ from stages.files import manifest
 from stages.generation import residency
 from stages.ir import extremes, runtime
 from stages.machine import memory
+from stages.quantization import drafter
 from stages.settings.schema import Calibration, Model, Prompts, Settings
 from tests.tiny_ir import CPU, part, sampler, tiny_ir
 
@@ -40,6 +41,7 @@ def settings(
                 "prompts": COUNT,
                 "evaluations": None,
                 "refiner_evaluations": None,
+                "float_evaluations": None,
                 "draft_steps": None,
                 "steps_per_prompt": 2,
             }
@@ -75,7 +77,7 @@ def recorded(root: Path, model: str) -> list[runtime.Inputs]:
 def test_a_base_is_recorded_with_its_guidance_at_its_own_steps(root: Path) -> None:
     facts = calibrate(settings(steps=6), root)["facts"]
     counts = {"samples": 2 * COUNT, "prompts": COUNT, "truncated": facts["truncated"]}
-    assert facts == counts | {"unet": "fp16", "largest_px": 32, "told": 0}
+    assert facts == counts | {"unet": "fp16", "drafter": None, "largest_px": 32, "told": 0}
     samples = recorded(root, "base")
     assert {sample["sample"].shape for sample in samples} == {(2, 4, 16, 16)}  # guidance doubles the batch
     assert set(samples[0]) == {"sample", "timestep", "encoder_hidden_states", "text_embeds", "time_ids"}
@@ -300,6 +302,106 @@ def test_a_calibration_whose_evaluations_are_mostly_not_kept_tells_nothing(root:
     facts = calibrate(settings(steps=10, drafted={"steps_per_prompt": 2}), root)["facts"]
     assert (facts["samples"], facts["told"]) == (2 * COUNT, 0)
     assert not (root / "artifacts/calibration/base/extremes").exists()
+
+
+DRAFTED = {"draft_steps": 4, "steps_per_prompt": 99}
+
+
+def error_of(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
+    """The greatest, in parts of the tensor's own range."""
+    assert found.keys() == expected.keys()
+    return max(np.abs(found[name] - one).max() / max(np.abs(one).max(), 0.1) for name, one in expected.items())
+
+
+def test_a_few_float_evaluations_make_the_unet_in_int8_that_drafts_the_other_prompts(root: Path) -> None:
+    """The same inputs and extremes, nearly: of the first prompt exactly, of the others not."""
+    calibrate(settings(steps=10, drafted=DRAFTED), root)
+    inputs, folder = recorded(root, "base"), root / "artifacts/calibration/base"
+    told = [shards.Extremes(folder, 99)(number) for number in range(4 * COUNT)]
+    facts = calibrate(settings(steps=10, drafted=DRAFTED | {"float_evaluations": 3}), root)["facts"]
+    assert facts["drafter"]["prompts"] == COUNT - 1 and facts["drafter"]["near_db"] > 25
+    assert (facts["samples"], facts["told"]) == (4 * COUNT, 3 * COUNT)
+    for number, (before, found) in enumerate(zip(inputs, recorded(root, "base"), strict=True)):
+        same = all(np.array_equal(before[name], found[name]) for name in before)
+        assert same == (number <= 4 or number == 8), "each prompt's first input is noise alone"
+        assert error_of(found, before) < 0.05
+        extreme = shards.Extremes(folder, 99)(number)
+        assert (extreme is None) == (told[number] is None)
+        assert extreme is None or error_of(extreme, told[number]) < 0.2
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *(f"{number:05d}.safetensors" for number in range(COUNT)), "extremes", "manifest.json",
+    ]  # fmt: skip
+
+
+def test_a_drafter_that_strays_too_far_drafts_nothing(root: Path, monkeypatch, capsys) -> None:
+    calibrate(settings(steps=10, drafted=DRAFTED), root)
+    before = contents(root / "artifacts/calibration/base")
+    monkeypatch.setattr(drafter, "NEAR_DB", 99.0)
+    facts = calibrate(settings(steps=10, drafted=DRAFTED | {"float_evaluations": 3}), root)["facts"]
+    after = contents(root / "artifacts/calibration/base")
+    assert {name for name in before if before[name] != after[name]} == {"manifest.json"} and facts["drafter"] is None
+    assert "in INT8 drafts would keep" in capsys.readouterr().out
+
+
+def test_a_refiner_and_its_base_have_a_drafter_each(tmp_path: Path, monkeypatch) -> None:
+    root = make_root(tmp_path, "base", "refiner")
+    drafted = {"draft_steps": 5, "steps_per_prompt": 99}
+    calibrate(settings("refiner", steps=10, drafted=drafted), root)
+    inputs = recorded(root, "refiner")
+    made, pipeline = [], drafter.pipeline
+    monkeypatch.setattr(
+        drafter, "pipeline", lambda source, *rest: made.append(source.parts[-2]) or pipeline(source, *rest)
+    )
+    facts = calibrate(settings("refiner", steps=10, drafted=drafted | {"float_evaluations": 1}), root)["facts"]
+    assert made == ["refiner", "base"] and facts["drafter"]["prompts"] == COUNT - 1
+    assert all(error_of(*pair) < 0.1 for pair in zip(recorded(root, "refiner"), inputs, strict=True))
+
+
+KILLED_DRAFTING = """
+import os, signal, sys
+from pathlib import Path
+from stages.calibration import collecting
+from stages.quantization import drafter
+from tests.test_calibrate import DRAFTED, calibrate, settings
+module, name, calls = {module}, {name!r}, []
+function = getattr(module, name)
+def counted_and_killed(*given):
+    calls.append(given)
+    if len(calls) > {after}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return function(*given)
+setattr(module, name, counted_and_killed)
+calibrate(settings(steps=10, drafted=DRAFTED | {{"float_evaluations": 3}}), Path({root!r}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "after", "flipped"),
+    [
+        ("drafter", "pipeline", 0, ""),  # what was seen is there, the drafter is not
+        ("drafter", "pipeline", 0, "seen/ir/00000.safetensors"),
+        ("collecting", "_save", 2, ""),  # between two prompts that it drafts
+        ("collecting", "_save", 1, "quick-ir/unet/openvino_model.bin"),
+    ],
+)
+def test_a_run_killed_around_its_drafter_ends_in_the_same_bytes(
+    tmp_path: Path, module: str, name: str, after: int, flipped: str
+) -> None:
+    killed, undisturbed = make_root(tmp_path / "killed", "base"), make_root(tmp_path / "undisturbed", "base")
+    code = KILLED_DRAFTING.format(module=module, name=name, after=after, root=str(killed))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    if flipped:
+        (piece,) = (killed / "artifacts/calibration").glob(f".base.unfinished-*/{flipped}")
+        content = piece.read_bytes()
+        piece.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    chosen = settings(steps=10, drafted=DRAFTED | {"float_evaluations": 3})
+    both = []
+    for folder in (killed, undisturbed):
+        calibrate(chosen, folder)
+        both.append(contents(folder / "artifacts/calibration/base"))
+    assert both[0] == both[1]
+    assert [path.name for path in (killed / "artifacts/calibration").iterdir()] == ["base"]
 
 
 @pytest.mark.parametrize("scheduler", ["DDIMScheduler", "UniPCMultistepScheduler", "EulerAncestralDiscreteScheduler"])

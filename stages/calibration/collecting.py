@@ -8,7 +8,7 @@ here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,7 @@ def collect(
     `folders`: {"ir": the model's own}, and of a refiner {"base": its base's}; `room_gb`: for compiled parts.
     """
     turn = turn or Turn(range(len(chosen)))
-    prompts = {number: chosen[number] for number in turn.numbers if not _is_there(shards.shard_path(target, number))}
+    prompts = {number: chosen[number] for number in turn.numbers if not _is_there(target, number, turn, folders)}
     starts = {}
     if "base" in folders and prompts:
         base = Starting(settings, folders["base"], settings.model.base, len(chosen), room_gb)
@@ -96,14 +96,18 @@ def _save(path: Path, samples: list[Sample], prompt: Prompt) -> None:
 def _keep_seen(turn: Turn, part: str, number: int, samples: list[Sample]) -> None:
     """Of a part's UNet, what it was evaluated at."""
     if turn.seen is not None:
+        path = shards.shard_path(turn.seen / part, number)
         known = [(one.inputs, one.extremes, one.answer) for one in samples if one.extremes and one.answer is not None]
-        shards.save_seen(turn.seen / part, number, *map(list, zip(*known, strict=True)))
+        shards.save_seen(path, *map(list, zip(*known, strict=True)))
+        pieces.note(path)
 
 
-def _is_there(path: Path) -> bool:
-    """A shard, and what was saved beside it before."""
-    beside = shards.beside(path)
-    return pieces.is_there(path) and (not beside.exists() or pieces.is_there(beside))
+def _is_there(target: Path, number: int, turn: Turn, parts: Iterable[str]) -> bool:
+    """A prompt's shard, and what was saved beside it and seen on the way before."""
+    path = shards.shard_path(target, number)
+    seen = [shards.shard_path(turn.seen / part, number) for part in parts] if turn.seen is not None else []
+    whole = not shards.beside(path).exists() or pieces.is_there(shards.beside(path))
+    return pieces.is_there(path) and whole and all(map(pieces.is_there, seen))
 
 
 @dataclass(frozen=True)

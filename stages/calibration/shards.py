@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 EXTREMES = "extremes"  # folder of what was computed beside, a file per shard
-ANSWERS = "answers"  # folder of what the UNet predicted, where that is kept
+KINDS = ("inputs", "extremes", "answer")  # of what was seen of a UNet
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -34,9 +34,9 @@ def save_shard(path: Path, samples: list[Inputs], notes: dict[str, str]) -> None
     os.replace(partial, path)
 
 
-def beside(path: Path, what: str = EXTREMES) -> Path:
+def beside(path: Path) -> Path:
     """The file with what layers were given at a shard's samples; there is none where nothing was taken."""
-    return path.parent / what / path.name
+    return path.parent / EXTREMES / path.name
 
 
 def save_extremes(path: Path, found: list[Inputs | None]) -> None:
@@ -51,34 +51,45 @@ def save_extremes(path: Path, found: list[Inputs | None]) -> None:
     os.replace(partial, path)
 
 
-def save_seen(folder: Path, number: int, samples: list[Inputs], found: list[Inputs], answers: list[np.ndarray]) -> None:
-    """Write what a UNet was given and answered on the way of the n-th prompt, and what its layers were given, for who
-    reads it as `Seen`; there wholly once its shard is there."""
-    path = shard_path(folder, number)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_extremes(path, list(found))
-    beside(path, ANSWERS).parent.mkdir(exist_ok=True)
-    save_shard(beside(path, ANSWERS), [{"answer": answer} for answer in answers], {})
-    save_shard(path, samples, {})
+def save_seen(path: Path, inputs: list[Inputs], found: list[Inputs], answers: list[np.ndarray]) -> None:
+    """Write what a UNet was given on the way of one prompt, what its layers were, and what it answered."""
+    from safetensors.numpy import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {}
+    for kind, every in zip(KINDS, (inputs, found, [{"": answer} for answer in answers]), strict=True):
+        tensors |= {f"{n:03d}/{kind}/{name}": value for n, one in enumerate(every) for name, value in one.items()}
+    partial = path.with_suffix(".partial")
+    save_file({name: value.copy(order="C") for name, value in tensors.items()}, partial)
+    os.replace(partial, path)
 
 
 class Seen:
-    """What `save_seen` wrote: inputs in the order of prompts and steps, the extremes and the answer at each of them."""
+    """A folder of what `save_seen` wrote: inputs in the order of prompts and steps, extremes and answers by number."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._count = sum(map(count_samples, folder.glob("*.safetensors")))
-        self.extremes = Extremes(folder, self._count)
+        files = sorted(folder.glob("*.safetensors"))
+        self._of = [(path, number) for path in files for number in range(count_samples(path))]
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._of)
 
     def __iter__(self) -> Iterator[Inputs]:
-        return load_samples(self.folder, self._count)
+        return (self._kind(number, "inputs") for number in range(len(self)))
 
-    def answers(self) -> Iterator[np.ndarray]:
-        for path in sorted(self.folder.glob("*.safetensors")):
-            yield from (answer["answer"] for answer in load_shard(beside(path, ANSWERS)))
+    def extremes(self, number: int) -> Inputs:
+        return self._kind(number, "extremes")
+
+    def answer(self, number: int) -> np.ndarray:
+        return self._kind(number, "answer")[""]
+
+    def _kind(self, number: int, kind: str) -> Inputs:
+        from safetensors import safe_open
+
+        path, sample = self._of[number]
+        begin = f"{sample:03d}/{kind}/"
+        with safe_open(path, framework="numpy") as file:
+            return {key.removeprefix(begin): file.get_tensor(key) for key in file.keys() if key.startswith(begin)}
 
 
 class Extremes:

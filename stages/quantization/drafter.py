@@ -49,7 +49,7 @@ class Drafter:
 
 def pipeline(source: Path, target: Path, seen: Path, device: Device) -> Drafter:
     """The pipeline in `source` with such a UNet, all else linked, as `target`; kept if it is there. `seen`: a folder
-    that stages.calibration.shards.save_seen wrote."""
+    for stages.calibration.shards.Seen."""
     about = target.with_name(f"{target.name}.json")
     if not (pieces.is_there(target) and pieces.is_there(about)):
         with placing.passing(target.with_name(f"{target.name}-making")) as work:
@@ -91,16 +91,16 @@ def _table(
 
 def _taps(model: ov.Model, samples: Seen) -> dict[str, str]:
     """Of a layer whose product is scaled back, what that gives: the product itself is of scaled values."""
-    wanted, nodes = extremes.tapped_in(samples.extremes(0) or {}), units.named(model)
+    wanted, nodes = extremes.tapped_in(samples.extremes(0)), units.named(model)
     here = {name: units.scaled_back(name) if units.scaled_back(name) in nodes else name for name in wanted}
     return {name: one for name, one in here.items() if one in nodes}
 
 
 def _nearness(xml: Path, samples: Seen, device: Device) -> float:
     """The least dB at the first and at the last input that was seen: in noise, and near the picture."""
-    request, found = runtime.compile(xml, device).create_infer_request(), []
-    every = list(zip(samples, samples.answers(), strict=True))
-    for inputs, answer in (every[0], every[-1]):
-        wanted, predicted = (np.asarray(one, np.float64) for one in (answer, request.infer(inputs)[0]))
+    request, found, every = runtime.compile(xml, device).create_infer_request(), [], list(samples)
+    for number in (0, len(every) - 1):
+        both = samples.answer(number), request.infer(every[number])[0]
+        wanted, predicted = (np.asarray(one, np.float64) for one in both)
         found.append(float(probing.noise_to_signal(wanted, predicted, np.zeros(len(wanted)))[0]))
     return round(float(-10 * np.log10(max(*found, 1e-12))), 1)

@@ -8,7 +8,7 @@ from stages.calibration import drafts
 
 
 def calibration(**how) -> SimpleNamespace:
-    limits = {"evaluations": 100, "refiner_evaluations": 300}
+    limits = {"evaluations": 100, "refiner_evaluations": 300, "float_evaluations": 7}
     return SimpleNamespace(**{"prompts": 40, "draft_steps": 8, "steps_per_prompt": 8} | limits | how)
 
 
@@ -48,6 +48,24 @@ def test_what_is_evaluated_tells_ranges_unless_most_of_it_is_not_kept():
     assert drafts.told(calibration(), model(25), gpu) == 0
     whole = calibration(evaluations=None, draft_steps=None, steps_per_prompt=4)
     assert drafts.told(whole, model(25), cpu) == 0, "4 of 24 evaluations are of inputs that are kept"
+
+
+@pytest.mark.parametrize(
+    "steps, fraction, of_base, own",
+    [
+        (25, None, (0, 0), (7, 91)),  # one prompt, and thirteen
+        (4, None, (0, 0), (8, 72)),  # four, and thirty-six
+        (25, 0.8, (12, 168), (8, 112)),  # two, and twenty-eight, for whom the base drafts in INT8 too
+        (1, None, (0, 0), (40, 0)),  # nothing is told, so there is nothing to make a drafter of
+    ],
+)
+def test_the_float_unet_is_evaluated_as_often_as_a_drafter_asks_for(steps, fraction, of_base, own):
+    cpu, gpu = SimpleNamespace(name="CPU"), SimpleNamespace(name="GPU")
+    assert drafts.shared_out(calibration(), model(steps, fraction), cpu) == (of_base, own)
+    whole = tuple((sum(one), 0) for one in (of_base, own))
+    assert drafts.shared_out(calibration(), model(steps, fraction), gpu) == whole
+    assert drafts.shared_out(calibration(float_evaluations=None), model(steps, fraction), cpu) == whole
+    assert drafts.shared_out(calibration(float_evaluations=1000), model(steps, fraction), cpu) == whole
 
 
 def test_a_draft_goes_in_even_strides_and_prompts_share_what_lies_between():

@@ -22,6 +22,19 @@ def test_a_shard_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     assert shards.count_samples(shards.shard_path(tmp_path, 0)) == 3
 
 
+def test_what_was_seen_comes_back_in_the_order_of_prompts_and_steps(tmp_path: Path) -> None:
+    for prompt in (1, 0):
+        numbers = [np.full(2, 10 * prompt + step, np.float32) for step in range(2)]
+        inputs = [{"sample": one, "t": np.array(7)} for one in numbers]
+        found = [{"channels/max/up/conv": one + 100} for one in numbers]
+        shards.save_seen(shards.shard_path(tmp_path, prompt), inputs, found, [-one for one in numbers])
+    seen = shards.Seen(tmp_path)
+    assert [one["sample"][0] for one in seen] == [0, 1, 10, 11] and len(seen) == 4
+    assert all(one.keys() == {"sample", "t"} and one["t"].shape == () for one in seen)
+    assert [seen.extremes(n)["channels/max/up/conv"][0] for n in range(4)] == [100, 101, 110, 111]
+    assert [seen.answer(n)[0] for n in range(4)] == [0, -1, -10, -11]
+
+
 def test_fewer_samples_than_there_are_come_from_every_shard_and_every_step(tmp_path: Path) -> None:
     save(tmp_path, count=4, samples=4)
     assert [int(sample["a"][0]) for sample in shards.load_samples(tmp_path, 4)] == [0, 11, 22, 33]

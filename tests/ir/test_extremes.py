@@ -51,6 +51,14 @@ def test_the_models_own_results_and_what_it_says_of_itself_stay() -> None:
     assert beside.get_rt_info(["runtime_options", "ACTIVATIONS_SCALE_FACTOR"]).astype(str) == "8.0"
 
 
+def test_another_models_operations_are_taken_where_they_are_computed_here_by_their_own_names() -> None:
+    x = np.array([[[[1, 2], [3, 4]], [[-5, 0], [6, -1]]]], np.float32)
+    found = run(extremes.beside(model(), {"there": "minus", "relu": "relu"}), x)
+    ends = {name.removeprefix("channels/"): value.tolist() for name, value in found.items() if extremes.is_own(name)}
+    assert ends == {"min/there": [-10] * 3, "max/there": [-2] * 3, "min/relu": [1, 0], "max/relu": [4, 6]}
+    assert sorted(extremes.tapped_in([name for name in found if extremes.is_own(name)])) == ["relu", "there"]
+
+
 def test_what_goes_elsewhere_too_is_taken_where_it_is_moved() -> None:
     """A quantizer cannot stand before a move whose result is read by others than layers."""
     x = ops.parameter([1, 2, 3], np.float32, name="x")
