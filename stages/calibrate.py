@@ -107,9 +107,9 @@ def _need(settings: Settings) -> budget.Need:
     asked, unet = _asked(settings), _unet(settings, folders)
     how = settings.calibration, settings.model
     of_base, own = drafts.shared_out(*how, settings.device)
-    kept, told = drafts.kept(*how), drafts.told(*how, settings.device)
+    kept, told = drafts.kept(*how), (drafts.told(*how, settings.device), drafts.finished(*how, settings.device))
     base = (found["base"], of_base) if "base" in found else None
-    return budget.calibrate(found["ir"], asked, unet, own, kept, told, base)
+    return budget.calibrate(found["ir"], asked, unet, own, kept, *told, base)
 
 
 def _asked(settings: Settings) -> memory.Request:

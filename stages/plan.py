@@ -41,6 +41,8 @@ def needs(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, N
     recorded = drafts.kept(settings.calibration, model)
     of_base, own = drafts.shared_out(settings.calibration, model, settings.device)
     told = drafts.told(settings.calibration, model, settings.device)
+    finished = drafts.finished(settings.calibration, model, settings.device)
+    collecting = own, recorded, told, finished, base and (base, of_base)
     used = min(settings.quantization.samples, recorded)
     stored = tuple(one for one in (FP16, INT8) if memory.in_turn_gb(found, asked, one) <= fitting.free_gb()) or (INT8,)
     much, seconds, _ = prices.planned(model, settings.benchmark, found, base, asked, stored)
@@ -50,7 +52,7 @@ def needs(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, N
     return {
         "download": budget.download(found, model.source.kind),
         "export": budget.export(found),
-        "calibrate": budget.calibrate(found, collected, unet, own, recorded, told, base and (base, of_base)),
+        "calibrate": budget.calibrate(found, collected, unet, *collecting),
         "quantize": budget.quantize(found, ranged, used, settings.quantization, told * used // recorded),
         "benchmark": budget.benchmark(found, asked, stored, seconds.of(much), kept_gb),
         **({SPEED: budget.benchmark(found, asked, stored, compared)} if speeds.changes(settings.speed) else {}),

@@ -224,12 +224,11 @@ def _record_prompt(
 
 def _drafted(pipeline: Any, settings: Settings, encoded: drawing.Encoded, number: int, start: Any) -> list[Sample]:
     """All inputs of the n-th prompt's draft."""
-    sampler, seed, calibration = _sampler(settings, number), _seed(settings, number), settings.calibration
     if start is not None:
         return _refined(pipeline, settings, encoded, number, start)
-    draft = drafts.draft(pipeline.scheduler, sampler, calibration, number)
+    draft = drafts.draft(pipeline.scheduler, _sampler(settings, number), settings.calibration, number)
     how: Any = {"output": "latent", "steps": draft.steps, "timesteps": draft.timesteps}
-    return _recorded(pipeline, settings, encoded, sampler, draft.inputs, seed=seed, **how)
+    return _recorded(pipeline, settings, encoded, number, draft.inputs, **how)
 
 
 def _refined(pipeline: Any, settings: Settings, encoded: drawing.Encoded, number: int, start: Any) -> list[Sample]:
@@ -237,31 +236,32 @@ def _refined(pipeline: Any, settings: Settings, encoded: drawing.Encoded, number
     sampler, planned = _sampler(settings, number), _planned(pipeline, settings, number)
     how: Any = {"output": "latent", "image": start, "denoising_start": sampler.high_noise_fraction}
     how |= {"timesteps": planned.timesteps} if planned else {}
-    return _recorded(
-        pipeline, settings, encoded, sampler, drafts.own_part(sampler), seed=_seed(settings, number), **how
-    )
+    return _recorded(pipeline, settings, encoded, number, drafts.own_part(sampler), **how)
 
 
 def _recorded(
-    pipeline: Any, settings: Settings, encoded: drawing.Encoded, sampler: Sampler, inputs: int, **how: Any
+    pipeline: Any, settings: Settings, encoded: drawing.Encoded, number: int, inputs: int, **how: Any
 ) -> list[Sample]:
-    """So many inputs of a drawing, which ends with the last one."""
+    """So many inputs of the n-th prompt's drawing, which ends with the last one."""
+    sampler, how = _sampler(settings, number), {"seed": _seed(settings, number)} | how
     if not _told(settings):
         with recording.recording(pipeline, lambda step: True, inputs - 1) as unwatched:
             drawing.generate(pipeline, encoded, sampler, **how)
         return [Sample(one, None, None) for one in unwatched]
-    with _watched(pipeline, inputs - 1) as samples:
+    lot = number if drafts.finishes(settings.calibration, inputs) else None
+    with _watched(pipeline, inputs - 1, lot) as samples:
         drawing.generate(pipeline, encoded, sampler, **how)
     return samples
 
 
 @contextmanager
-def _watched(pipeline: Any, last: int | None = None) -> Iterator[list[Sample]]:
-    """A list that is filled when the block is left, with what the UNet was given, up to the input `last`."""
+def _watched(pipeline: Any, last: int | None = None, lot: int | None = None) -> Iterator[list[Sample]]:
+    """A list that is filled when the block is left, with what the UNet was given, up to the input `last`: one row of
+    that is evaluated, by a `lot`."""
     found: list[Sample] = []
     beside: list[runtime.Inputs | None] = []
     answers: list[np.ndarray] = []
-    with recording.recording(pipeline, lambda step: True, last, beside, answers) as inputs:
+    with recording.recording(pipeline, lambda step: True, last, beside, answers, lot) as inputs:
         yield found
     found += map(Sample, inputs, beside, [*answers, *[None] * (len(inputs) - len(answers))])
 

@@ -2,7 +2,7 @@
 
 Consumes a scheduler, a model's sampler and the settings of calibration; tells at which timesteps a prompt is drawn, and
 how often a UNet is evaluated for so many prompts. Both ends of the schedule belong to every draft, prompts share the
-timesteps between them out, and the last input needs no evaluation. The scheduler stays the model's own: inputs on the
+timesteps between them out, and nothing is drawn of the last input. The scheduler stays the model's own: inputs on the
 way of a better solver, or of a finished draft that noise was added to again, are less loud than those that the model
 will see (proofs/README.md).
 """
@@ -63,8 +63,7 @@ def prompts(calibration: Calibration, model: Model) -> int:
 
 def kept(calibration: Calibration, model: Model) -> int:
     """Inputs that are kept of all prompts."""
-    each = own_part(model.sampler) if model.role == "refiner" else inputs_of(calibration, model.sampler.steps)
-    return prompts(calibration, model) * min(calibration.steps_per_prompt, each)
+    return prompts(calibration, model) * min(calibration.steps_per_prompt, _own_inputs(calibration, model))
 
 
 def told(calibration: Calibration, model: Model, device: Device) -> int:
@@ -73,10 +72,29 @@ def told(calibration: Calibration, model: Model, device: Device) -> int:
     none but on a CPU, which computes ranges otherwise."""
     if device.name != "CPU":
         return 0
-    evaluated = evaluations(calibration, model)[1]
-    inputs = own_part(model.sampler) if model.role == "refiner" else inputs_of(calibration, model.sampler.steps)
+    evaluated, inputs = evaluations(calibration, model)[1], _own_inputs(calibration, model)
     each = min(calibration.steps_per_prompt, inputs - 1)
-    return prompts(calibration, model) * each if 2 * each > evaluated else 0
+    if 2 * each <= evaluated:
+        return 0
+    return prompts(calibration, model) * (each + finishes(calibration, inputs))
+
+
+def finishes(calibration: Calibration, inputs: int) -> bool:
+    """Whether a draft's last input, of which nothing is drawn, is evaluated for what it tells: if it is kept."""
+    return calibration.steps_per_prompt >= inputs > 1
+
+
+def finished(calibration: Calibration, model: Model, device: Device) -> tuple[int, int]:
+    """Prompts of which the last input is evaluated, one row of it, in float and in INT8."""
+    if not told(calibration, model, device) or not finishes(calibration, _own_inputs(calibration, model)):
+        return 0, 0
+    first = in_float(calibration, model, device)
+    return first, prompts(calibration, model) - first
+
+
+def _own_inputs(calibration: Calibration, model: Model) -> int:
+    """Inputs of one draft of the model's own UNet."""
+    return own_part(model.sampler) if model.role == "refiner" else inputs_of(calibration, model.sampler.steps)
 
 
 def in_float(calibration: Calibration, model: Model, device: Device) -> int:

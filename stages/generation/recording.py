@@ -28,6 +28,7 @@ def recording(
     last: int | None = None,
     beside: list[Inputs | None] | None = None,
     answers: list[np.ndarray] | None = None,
+    lot: int | None = None,
 ) -> Iterator[list[Inputs]]:
     """Yield a list that fills with the UNet's inputs at the steps (0, 1, ... since entering) that `keep` wants.
 
@@ -35,7 +36,7 @@ def recording(
     `last` the UNet is not evaluated: the drawing is given up, and the block left. NotFinite names the step and the
     input that holds NaN or infinity. `beside` fills with the extremes that the UNet's model gives (stages.ir.extremes),
     for the same steps; None where it was not evaluated. `answers` fills with its predictions, for the same steps too,
-    but for those where it was not.
+    but for those where it was not. With a `lot` one row of the last step's is evaluated all the same, for `beside`.
     """
     samples: list[Inputs] = []
     step = count()
@@ -47,13 +48,12 @@ def recording(
             samples.append(_copied(inputs))
         if number == last:
             if beside is not None and keep(number):
-                beside.append(None)
+                beside.append(None if lot is None else extremes_at(number, request, _row(inputs, lot), options)[1])
             raise _Enough
         if beside is None:
             answer = request(inputs, **options)
         else:
-            answer, found = row_by_row(request, inputs, options)
-            finite.require(found, f"what the UNet's layers are given at step {number}")
+            answer, found = extremes_at(number, request, inputs, options)
             if keep(number):
                 beside.append(found)
         if answers is not None and keep(number):
@@ -110,6 +110,22 @@ class _Listener:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.request, name)
+
+
+def extremes_at(
+    step: int, request: Any, inputs: dict[str, Any], options: dict[str, Any]
+) -> tuple[dict[Any, np.ndarray], Inputs]:
+    """`row_by_row`, and NotFinite that names the step where an extreme is not."""
+    answer, found = row_by_row(request, inputs, options)
+    finite.require(found, f"what the UNet's layers are given at step {step}")
+    return answer, found
+
+
+def _row(inputs: dict[str, Any], lot: int) -> Inputs:
+    """One row of a request, each one's turn by the lot."""
+    arrays = {name: np.asarray(value) for name, value in inputs.items()}
+    row = lot % runtime.rows(arrays)
+    return runtime.of_rows(arrays, slice(row, row + 1))
 
 
 def _copied(inputs: dict[str, Any]) -> Inputs:

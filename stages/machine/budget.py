@@ -69,15 +69,19 @@ def calibrate(
     evaluations: tuple[int, int],
     kept: int,
     told: int = 0,
+    finished: tuple[int, int] = (0, 0),
     base: tuple[Sizes, tuple[int, int]] | None = None,
 ) -> Need:
     """Evaluates the UNet so often as it is stored, then so often as a drafter in INT8, and keeps so many inputs, with
-    the extremes of what layers were given at `told` of them; `base`: sizes and evaluations of the base that a refiner
-    works with, which draws first."""
+    the extremes of what layers were given at `told` of them; `finished`: evaluations of one row beside those; `base`:
+    sizes and evaluations of the base that a refiner works with, which draws first."""
     known, seconds, quick = costs(), 0.0, evaluations[1] > 0
-    drawing = [(sizes, _drafting_s(sizes["unet"], asked, unet, evaluations, bool(told)))]
+    own = _drafting_s(sizes["unet"], asked, unet, evaluations, bool(told))
+    own += _drafting_s(sizes["unet"], replace(asked, batch=1), unet, finished, bool(told))
+    drawing = [(sizes, own + _trying_s(sizes["unet"], asked, evaluations))]
     if base is not None:
-        drawing.insert(0, (base[0], _drafting_s(base[0]["unet"], asked, unet, base[1], told=False)))
+        of_base = _drafting_s(base[0]["unet"], asked, unet, base[1], told=False)
+        drawing.insert(0, (base[0], of_base + _trying_s(base[0]["unet"], asked, base[1])))
     memory = max(in_turn_gb(one, asked, unet) for one, _ in drawing)
     if told and batch_of(sizes["unet"], asked) == 1:  # extremes take what a second row would
         memory += known["working_gb"]["unet"] * asked.pixels / 1e6 * FLOAT_BYTES[asked.floats]
@@ -94,11 +98,15 @@ def calibrate(
 
 
 def _drafting_s(size: Size, asked: Request, unet: str, evaluations: tuple[int, int], told: bool) -> float:
-    """Of evaluations in float and by a drafter, which is tried twice, and finds scales on the way."""
+    """Of evaluations in float and by a drafter, which finds scales on the way."""
     step, (floats, ints) = statistics_s if told else step_s, evaluations
-    trying = 2 * step_s(size, asked, INT8) if ints else 0.0
-    drafting = ints * (costs()["drafter_share"] - 1) * step_s(size, asked, INT8) + ints * step(size, asked, INT8)
-    return floats * step(size, asked, unet) + drafting + trying
+    finding = (costs()["drafter_share"] - 1) * step_s(size, asked, INT8)
+    return floats * step(size, asked, unet) + ints * (step(size, asked, INT8) + finding)
+
+
+def _trying_s(size: Size, asked: Request, evaluations: tuple[int, int]) -> float:
+    """How near a drafter stays is seen at two inputs."""
+    return 2 * step_s(size, asked, INT8) if evaluations[1] else 0.0
 
 
 def latents_gb(asked: Request) -> float:

@@ -41,10 +41,14 @@ def test_without_a_limit_every_prompt_is_drawn_at_every_step():
 
 def test_what_is_evaluated_tells_ranges_unless_most_of_it_is_not_kept():
     cpu, gpu = SimpleNamespace(name="CPU"), SimpleNamespace(name="GPU")
-    assert drafts.told(calibration(), model(25), cpu) == 14 * 7, "all but each prompt's last input"
-    assert drafts.told(calibration(), model(4), cpu) == 40 * 2
-    assert drafts.told(calibration(), model(25, 0.8), cpu) == 30 * 4
-    assert drafts.told(calibration(), model(1), cpu) == 0
+    for steps, fraction, count, inputs, finished in ((25, None, 14, 8, (1, 13)), (4, None, 40, 3, (4, 36))):
+        assert drafts.told(calibration(), model(steps, fraction), cpu) == count * inputs
+        assert drafts.finished(calibration(), model(steps, fraction), cpu) == finished
+    assert drafts.told(calibration(), model(25, 0.8), cpu) == 30 * 5
+    fewer = calibration(steps_per_prompt=7)
+    assert drafts.told(fewer, model(25), cpu) == 14 * 7, "not the last input, which may not be kept"
+    assert drafts.finished(fewer, model(25), cpu) == (0, 0)
+    assert drafts.told(calibration(), model(1), cpu) == 0 and drafts.finished(calibration(), model(1), cpu) == (0, 0)
     assert drafts.told(calibration(), model(25), gpu) == 0
     whole = calibration(evaluations=None, draft_steps=None, steps_per_prompt=4)
     assert drafts.told(whole, model(25), cpu) == 0, "4 of 24 evaluations are of inputs that are kept"

@@ -101,13 +101,17 @@ def test_a_drafter_costs_what_making_it_takes_and_spares_the_difference_of_a_ste
     making = billions * (known["compress_s"] + known["insert_s"] + 2 * known["load_s"]) + known["process_s"]
     assert floats.seconds - mostly.seconds == pytest.approx(spared - making - 2 * steps[INT8])
     assert mostly.disk_gb - floats.disk_gb == pytest.approx(2 * billions), "its weights, and itself"
+    rows = budget.calibrate(found, asked, FP16, (7, 91), 112, 112, (1, 13))
+    one = replace(asked, batch=1)
+    quick = speed.statistics_s(found["unet"], one, INT8) + (known["drafter_share"] - 1) * steps[INT8] / 2
+    assert rows.seconds - mostly.seconds == pytest.approx(speed.statistics_s(found["unet"], one) + 13 * quick)
 
 
 def test_a_refiners_base_has_a_drafter_too() -> None:
     refiner, base = (sizes.of_architecture(name) for name in ("sdxl-refiner", "sdxl"))
     asked = Request(1024, 2, "bf16")
     floats, own, both = (
-        budget.calibrate(refiner, asked, FP16, how, 150, 120, (base, of_base))
+        budget.calibrate(refiner, asked, FP16, how, 150, 120, base=(base, of_base))
         for how, of_base in (((120, 0), (180, 0)), ((8, 112), (180, 0)), ((8, 112), (12, 168)))
     )
     assert both.seconds < own.seconds < floats.seconds
