@@ -81,12 +81,14 @@ def verdict_of(
         return None, UNDECIDED, reason
     if gate.measure is gates.share_int8 and not activations:
         return None, NOT_APPLYING, f"{scheme} quantizes no activations"
+    # They decide what a scheme leaves in float, and with it times and shares; likeness is not recorded at all.
+    random = "the weights are random" if result.record.get("random_weights") else ""
     try:
         estimate = gate.measure(result.record["precisions"][scheme], result.record)
     except Lack as lack:
-        return None, UNDECIDED if lack.applies else NOT_APPLYING, str(lack)
-    if result.record.get("random_weights"):  # they decide what a scheme leaves in float, and with it times and shares
-        return estimate, UNDECIDED, "the weights are random"
+        return None, *((UNDECIDED, random or str(lack)) if lack.applies else (NOT_APPLYING, str(lack)))
+    if random:
+        return estimate, UNDECIDED, random
     return estimate, *decide(gate.least, asked, estimate)
 
 

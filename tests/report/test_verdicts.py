@@ -136,6 +136,13 @@ def test_lack_of_data_passes_nothing_and_gives_a_reason(made):
     assert all(one.verdict == UNDECIDED and one.reason for one in found.values())
 
 
+def test_random_weights_are_the_reason_where_they_left_a_figure_out_too():
+    made = record() | {"random_weights": True}
+    del made["precisions"]["int8"]["per_prompt"]
+    reasons = {one.reason for one in judged(made).values() if one.verdict == UNDECIDED}
+    assert reasons == {"the weights are random"}, "and not to benchmark again, which would find no more"
+
+
 def test_five_prompts_pass_nothing_but_what_is_counted():
     found = kinds(record(prompts=5, unet_step_s={"n": 5}))
     assert found == dict.fromkeys(BOUNDS, UNDECIDED) | {"min_share_macs_int8": PASSED}
