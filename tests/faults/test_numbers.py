@@ -87,7 +87,7 @@ def test_calibration_names_model_and_prompt(tmp_path: Path, monkeypatch: pytest.
 
     pipeline = SimpleNamespace(tokenizer_2=None, unet=SimpleNamespace(model=None))
     monkeypatch.setattr(pipelines, "load", lambda *_, **how: pipeline)
-    monkeypatch.setattr(collecting.extremes, "beside", lambda model: model)
+    monkeypatch.setattr(collecting.extremes, "beside", lambda model, taps: model)
     monkeypatch.setattr(collecting.drawing, "encode_ahead", lambda *_: [{}])
     monkeypatch.setattr(collecting, "_record_prompt", record)
     with pytest.raises(NotFinite, match="base, prompt 'owl': the UNet's inputs at step 4: 1 of 1 values of sample"):

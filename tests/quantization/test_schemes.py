@@ -231,7 +231,7 @@ def test_a_search_that_openvino_cannot_compile_in_stretches_is_made_in_a_piece(
     monkeypatch.setattr(schemes.apart, "run", run)
     how = Search(min_sqnr_db=40, max_float_share=0.03, refiner_float_share=0.13, minutes=1)
     monkeypatch.setattr(schemes.probing, "points", lambda samples, macs: ({}, 3))
-    monkeypatch.setattr(schemes, "_macs", lambda source, samples: {})
+    monkeypatch.setattr(schemes, "macs", lambda source, samples: {})
     assert schemes._searched(source, source, how, samples(), tmp_path) == {"choices": []}
     assert asked == [(search.search, 7), (search.search, 8)], "once more, in one stretch"
     assert str(error) in capsys.readouterr().err
@@ -239,7 +239,7 @@ def test_a_search_that_openvino_cannot_compile_in_stretches_is_made_in_a_piece(
 
 def test_a_search_that_was_killed_is_not_made_again(source: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(schemes.probing, "points", lambda samples, macs: ({}, 3))
-    monkeypatch.setattr(schemes, "_macs", lambda source, samples: {})
+    monkeypatch.setattr(schemes, "macs", lambda source, samples: {})
 
     def run(*_):
         raise schemes.apart.Ended("was killed by the system for memory")
