@@ -57,7 +57,7 @@ def test_a_shipped_scheme_runs_on_a_miniature(root: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["int8", "int8-quick", "int8-attention"])
-def test_no_input_is_run_for_ranges_that_drafts_have_told(root: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_no_input_is_run_for_ranges_that_drafts_told(root: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Whatever layer a scheme quantizes, the draft has told what it is given."""
     runs, run = [], statistics._Engine._run
     monkeypatch.setattr(statistics._Engine, "_run", lambda self, sample: runs.append(1) or run(self, sample))
