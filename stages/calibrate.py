@@ -49,11 +49,8 @@ def calibrate(settings: Settings, root: Path = Path("."), engine: Engine = LOCAL
         paths = [shards.shard_path(kept, number) for number in range(len(chosen))]
         samples = sum(map(shards.count_samples, paths))
         facts = {"samples": samples, "prompts": len(chosen), "truncated": truncated, "unet": described["unet"]}
-        facts |= {
-            "drafter": by,
-            "largest_px": round(_asked(settings).size_px),
-            "told": sum(map(shards.count_told, paths)),
-        }
+        facts |= {"largest_px": round(_asked(settings).size_px), "told": sum(map(shards.count_told, paths))}
+        facts |= {"drafter": by}
         with placing.whole(target) as folder:
             for path in [*paths, *filter(Path.is_file, map(shards.beside, paths))]:
                 placing.link(path, folder / path.relative_to(kept))
@@ -105,11 +102,8 @@ def _need(settings: Settings) -> budget.Need:
     folders = _folders(settings, Path("."))
     found = {part: sizes.of_ir(folder) for part, folder in folders.items()}
     asked, unet = _asked(settings), _unet(settings, folders)
-    how = settings.calibration, settings.model
-    of_base, own = drafts.shared_out(*how, settings.device)
-    kept, told = drafts.kept(*how), (drafts.told(*how, settings.device), drafts.finished(*how, settings.device))
-    base = (found["base"], of_base) if "base" in found else None
-    return budget.calibrate(found["ir"], asked, unet, own, kept, *told, base)
+    foretold = drafts.foretold(settings.calibration, settings.model, settings.device)
+    return budget.calibrate(found["ir"], asked, unet, foretold, found.get("base"))
 
 
 def _asked(settings: Settings) -> memory.Request:

@@ -38,12 +38,9 @@ def needs(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, N
     choices = {memory.recording_unet(settings.calibration.unet, one, collected) for one in drawn}
     unet = INT8_WEIGHTS if INT8_WEIGHTS in choices else FP16
     ranged = replace(collected, floats=statistics.floats())
-    recorded = drafts.kept(settings.calibration, model)
-    of_base, own = drafts.shared_out(settings.calibration, model, settings.device)
-    told = drafts.told(settings.calibration, model, settings.device)
-    finished = drafts.finished(settings.calibration, model, settings.device)
-    collecting = own, recorded, told, finished, base and (base, of_base)
-    used = min(settings.quantization.samples, recorded)
+    drafting = drafts.foretold(settings.calibration, model, settings.device)
+    used = min(settings.quantization.samples, drafting.kept)
+    told = drafting.told * used // drafting.kept
     stored = tuple(one for one in (FP16, INT8) if memory.in_turn_gb(found, asked, one) <= fitting.free_gb()) or (INT8,)
     much, seconds, _ = prices.planned(model, settings.benchmark, found, base, asked, stored)
     kept_gb = prices.kept_gb(model, settings.benchmark, much, found, asked, len(stored))
@@ -52,8 +49,8 @@ def needs(key: str, settings: Any, known: dict[str, sizes.Sizes]) -> dict[str, N
     return {
         "download": budget.download(found, model.source.kind),
         "export": budget.export(found),
-        "calibrate": budget.calibrate(found, collected, unet, *collecting),
-        "quantize": budget.quantize(found, ranged, used, settings.quantization, told * used // recorded),
+        "calibrate": budget.calibrate(found, collected, unet, drafting, base),
+        "quantize": budget.quantize(found, ranged, used, settings.quantization, told),
         "benchmark": budget.benchmark(found, asked, stored, seconds.of(much), kept_gb),
         **({SPEED: budget.benchmark(found, asked, stored, compared)} if speeds.changes(settings.speed) else {}),
     }

@@ -121,11 +121,19 @@ class Item:
 
 
 class Drafting(PipelineWork):
-    """Prompts drafted by one pipeline, one of `count` at a time; `model` is who draws them, in errors."""
+    """Prompts drafted by one pipeline, one of `count` at a time; `model` is who draws them, in errors; `watched`:
+    extremes are taken of what its UNet's layers are given, or of the operations `taps`."""
 
     def __init__(self, settings: Settings, folder: Path, model: str, count: int, room_gb: float) -> None:
         super().__init__(folder, memory.largest(_samplers(settings)), settings.device, room_gb)
         self.settings, self.model, self.count = settings, model, count
+        self.watched, self.taps = _told(settings), None
+
+    def load(self) -> tuple[Any, Room]:
+        pipeline, room = super().load()
+        if self.watched:
+            pipeline.unet.model = extremes.beside(pipeline.unet.model, self.taps)
+        return pipeline, room
 
     def let_go(self) -> None:
         """Of everything that is compiled here."""
@@ -150,34 +158,18 @@ class Sample:
 
 
 class Starting(Drafting):
-    """A base's unfinished latents, at the refiner's first timestep; where it is `watched` what its UNet saw, too."""
-
-    watched = False
-
-    def load(self) -> Any:
-        pipeline, room = super().load()
-        if self.watched:
-            pipeline.unet.model = extremes.beside(pipeline.unet.model)
-        return pipeline, room
+    """A base's unfinished latents, at the refiner's first timestep, and what its UNet was given on the way."""
 
     def draft(self, pipeline: Any, item: Item) -> tuple[Any, list[Sample]]:
         if not self.watched:
             return _start(pipeline, self.settings, item.encoded, item.number), []
-        with _watched(pipeline) as samples:
+        with _recorded(pipeline, self.watched) as samples:
             latents = _start(pipeline, self.settings, item.encoded, item.number)
         return latents, samples
 
 
 class Recording(Drafting):
-    """The chosen inputs of the UNet that is quantized, or of one that stands in for it, where `taps` are taken."""
-
-    taps: dict[str, str] | None = None
-
-    def load(self) -> Any:
-        pipeline, room = super().load()
-        if _told(self.settings):
-            pipeline.unet.model = extremes.beside(pipeline.unet.model, self.taps)
-        return pipeline, room
+    """The chosen inputs of the UNet that is quantized, or of one that stands in for it."""
 
     def draft(self, pipeline: Any, item: Item) -> list[Sample]:
         return _record_prompt(pipeline, self.settings, item.encoded, (item.number, self.count), item.start)
@@ -228,7 +220,7 @@ def _drafted(pipeline: Any, settings: Settings, encoded: drawing.Encoded, number
         return _refined(pipeline, settings, encoded, number, start)
     draft = drafts.draft(pipeline.scheduler, _sampler(settings, number), settings.calibration, number)
     how: Any = {"output": "latent", "steps": draft.steps, "timesteps": draft.timesteps}
-    return _recorded(pipeline, settings, encoded, number, draft.inputs, **how)
+    return _drawn(pipeline, settings, encoded, number, draft.inputs, **how)
 
 
 def _refined(pipeline: Any, settings: Settings, encoded: drawing.Encoded, number: int, start: Any) -> list[Sample]:
@@ -236,34 +228,30 @@ def _refined(pipeline: Any, settings: Settings, encoded: drawing.Encoded, number
     sampler, planned = _sampler(settings, number), _planned(pipeline, settings, number)
     how: Any = {"output": "latent", "image": start, "denoising_start": sampler.high_noise_fraction}
     how |= {"timesteps": planned.timesteps} if planned else {}
-    return _recorded(pipeline, settings, encoded, number, drafts.own_part(sampler), **how)
+    return _drawn(pipeline, settings, encoded, number, drafts.own_part(sampler), **how)
 
 
-def _recorded(
+def _drawn(
     pipeline: Any, settings: Settings, encoded: drawing.Encoded, number: int, inputs: int, **how: Any
 ) -> list[Sample]:
     """So many inputs of the n-th prompt's drawing, which ends with the last one."""
     sampler, how = _sampler(settings, number), {"seed": _seed(settings, number)} | how
-    if not _told(settings):
-        with recording.recording(pipeline, lambda step: True, inputs - 1) as unwatched:
-            drawing.generate(pipeline, encoded, sampler, **how)
-        return [Sample(one, None, None) for one in unwatched]
     lot = number if drafts.finishes(settings.calibration, inputs) else None
-    with _watched(pipeline, inputs - 1, lot) as samples:
+    with _recorded(pipeline, _told(settings), inputs - 1, lot) as samples:
         drawing.generate(pipeline, encoded, sampler, **how)
     return samples
 
 
 @contextmanager
-def _watched(pipeline: Any, last: int | None = None, lot: int | None = None) -> Iterator[list[Sample]]:
-    """A list that is filled when the block is left, with what the UNet was given, up to the input `last`: one row of
-    that is evaluated, by a `lot`."""
+def _recorded(pipeline: Any, watched: bool, last: int | None = None, lot: int | None = None) -> Iterator[list[Sample]]:
+    """A list that is filled when the block is left, with what the UNet was given, up to the input `last`: of a
+    `watched` one, one row of that is evaluated, by a `lot`."""
     found: list[Sample] = []
-    beside: list[runtime.Inputs | None] = []
+    beside: list[runtime.Inputs | None] | None = [] if watched else None
     answers: list[np.ndarray] = []
     with recording.recording(pipeline, lambda step: True, last, beside, answers, lot) as inputs:
         yield found
-    found += map(Sample, inputs, beside, [*answers, *[None] * (len(inputs) - len(answers))])
+    found += map(Sample, inputs, beside or [None] * len(inputs), [*answers, *[None] * (len(inputs) - len(answers))])
 
 
 def _start(pipeline: Any, settings: Settings, encoded: drawing.Encoded, number: int) -> Any:

@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stages.machine.budget import Drafts
 from stages.settings.schema import TIMESTEPS
 
 if TYPE_CHECKING:
@@ -84,14 +85,6 @@ def finishes(calibration: Calibration, inputs: int) -> bool:
     return calibration.steps_per_prompt >= inputs > 1
 
 
-def finished(calibration: Calibration, model: Model, device: Device) -> tuple[int, int]:
-    """Prompts of which the last input is evaluated, one row of it, in float and in INT8."""
-    if not told(calibration, model, device) or not finishes(calibration, _own_inputs(calibration, model)):
-        return 0, 0
-    first = in_float(calibration, model, device)
-    return first, prompts(calibration, model) - first
-
-
 def _own_inputs(calibration: Calibration, model: Model) -> int:
     """Inputs of one draft of the model's own UNet."""
     return own_part(model.sampler) if model.role == "refiner" else inputs_of(calibration, model.sampler.steps)
@@ -106,12 +99,14 @@ def in_float(calibration: Calibration, model: Model, device: Device) -> int:
     return min(count, math.ceil(calibration.float_evaluations / evaluations(calibration, model)[1]))
 
 
-def shared_out(calibration: Calibration, model: Model, device: Device) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Evaluations in float and in INT8 for all prompts: of a refiner's base's UNet, and of the model's own."""
+def foretold(calibration: Calibration, model: Model, device: Device) -> Drafts:
+    """All of a calibration, for what it needs of a machine."""
     first = in_float(calibration, model, device)
-    rest = prompts(calibration, model) - first
-    of_base, own = evaluations(calibration, model)
-    return (first * of_base, rest * of_base), (first * own, rest * own)
+    parted = first, prompts(calibration, model) - first
+    of_base, own = ((parted[0] * each, parted[1] * each) for each in evaluations(calibration, model))
+    known = told(calibration, model, device)
+    finishing = known and finishes(calibration, _own_inputs(calibration, model))
+    return Drafts(own, kept(calibration, model), known, parted if finishing else (0, 0), of_base)
 
 
 def own_part(sampler: Sampler) -> int:

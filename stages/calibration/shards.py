@@ -26,11 +26,17 @@ def shard_path(folder: Path, number: int) -> Path:
 
 def save_shard(path: Path, samples: list[Inputs], notes: dict[str, str]) -> None:
     """Write the samples of one prompt, whole or not at all."""
+    tensors = {f"{number:03d}/{name}": value for number, sample in enumerate(samples) for name, value in sample.items()}
+    _write(path, {name: tensors[name] for name in sorted(tensors)}, notes)
+
+
+def _write(path: Path, tensors: Inputs, notes: dict[str, str] | None = None) -> None:
+    """A file of tensors, whole or not at all."""
     from safetensors.numpy import save_file
 
-    tensors = {f"{number:03d}/{name}": value for number, sample in enumerate(samples) for name, value in sample.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    save_file({name: tensors[name].copy(order="C") for name in sorted(tensors)}, partial, metadata=notes)
+    save_file({name: value.copy(order="C") for name, value in tensors.items()}, partial, metadata=notes)
     os.replace(partial, path)
 
 
@@ -41,27 +47,16 @@ def beside(path: Path) -> Path:
 
 def save_extremes(path: Path, found: list[Inputs | None]) -> None:
     """Write what was taken beside the samples of the shard `path`, whole or not at all; None of a sample without it."""
-    from safetensors.numpy import save_file
-
-    path = beside(path)
-    path.parent.mkdir(exist_ok=True)
     tensors = {f"{n:03d}/{name}": value for n, one in enumerate(found) for name, value in (one or {}).items()}
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial)
-    os.replace(partial, path)
+    _write(beside(path), tensors)
 
 
 def save_seen(path: Path, inputs: list[Inputs], found: list[Inputs], answers: list[np.ndarray]) -> None:
     """Write what a UNet was given on the way of one prompt, what its layers were, and what it answered."""
-    from safetensors.numpy import save_file
-
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {}
     for kind, every in zip(KINDS, (inputs, found, [{"": answer} for answer in answers]), strict=True):
         tensors |= {f"{n:03d}/{kind}/{name}": value for n, one in enumerate(every) for name, value in one.items()}
-    partial = path.with_suffix(".partial")
-    save_file({name: value.copy(order="C") for name, value in tensors.items()}, partial)
-    os.replace(partial, path)
+    _write(path, tensors)
 
 
 class Seen:
@@ -75,7 +70,10 @@ class Seen:
         return len(self._of)
 
     def __iter__(self) -> Iterator[Inputs]:
-        return (self._kind(number, "inputs") for number in range(len(self)))
+        return map(self.inputs, range(len(self)))
+
+    def inputs(self, number: int) -> Inputs:
+        return self._kind(number, "inputs")
 
     def extremes(self, number: int) -> Inputs:
         return self._kind(number, "extremes")

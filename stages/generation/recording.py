@@ -48,12 +48,12 @@ def recording(
             samples.append(_copied(inputs))
         if number == last:
             if beside is not None and keep(number):
-                beside.append(None if lot is None else extremes_at(number, request, _row(inputs, lot), options)[1])
+                beside.append(None if lot is None else _told_at(number, request, _row(inputs, lot), options)[1])
             raise _Enough
         if beside is None:
             answer = request(inputs, **options)
         else:
-            answer, found = extremes_at(number, request, inputs, options)
+            answer, found = _told_at(number, request, inputs, options)
             if keep(number):
                 beside.append(found)
         if answers is not None and keep(number):
@@ -112,7 +112,7 @@ class _Listener:
         return getattr(self.request, name)
 
 
-def extremes_at(
+def _told_at(
     step: int, request: Any, inputs: dict[str, Any], options: dict[str, Any]
 ) -> tuple[dict[Any, np.ndarray], Inputs]:
     """`row_by_row`, and NotFinite that names the step where an extreme is not."""

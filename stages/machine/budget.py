@@ -62,39 +62,48 @@ def export(sizes: Sizes) -> Need:
     return Need(memory, 2 * billions, known["process_s"] + known["export_s"] * billions)
 
 
-def calibrate(
-    sizes: Sizes,
-    asked: Request,
-    unet: str,
-    evaluations: tuple[int, int],
-    kept: int,
-    told: int = 0,
-    finished: tuple[int, int] = (0, 0),
-    base: tuple[Sizes, tuple[int, int]] | None = None,
-) -> Need:
-    """Evaluates the UNet so often as it is stored, then so often as a drafter in INT8, and keeps so many inputs, with
-    the extremes of what layers were given at `told` of them; `finished`: evaluations of one row beside those; `base`:
-    sizes and evaluations of the base that a refiner works with, which draws first."""
-    known, seconds, quick = costs(), 0.0, evaluations[1] > 0
-    own = _drafting_s(sizes["unet"], asked, unet, evaluations, bool(told))
-    own += _drafting_s(sizes["unet"], replace(asked, batch=1), unet, finished, bool(told))
-    drawing = [(sizes, own + _trying_s(sizes["unet"], asked, evaluations))]
+@dataclass(frozen=True)
+class Drafts:
+    """How often UNets are evaluated for a calibration, as they are stored and as a drafter in INT8: the model's `own`,
+    a row of it beside those (`finished`), and a refiner's base's; how many inputs are `kept`, and of how many of them
+    the extremes of what layers were given (`told`)."""
+
+    own: tuple[int, int]
+    kept: int
+    told: int = 0
+    finished: tuple[int, int] = (0, 0)
+    of_base: tuple[int, int] = (0, 0)
+
+
+def calibrate(sizes: Sizes, asked: Request, unet: str, drafts: Drafts, base: Sizes | None = None) -> Need:
+    """`unet`: how it is stored that drafts first; `base`: of what a refiner works with, which draws before it."""
+    known, seconds, told = costs(), 0.0, bool(drafts.told)
+    own = _drafting_s(sizes["unet"], asked, unet, drafts.own, told)
+    own += _drafting_s(sizes["unet"], replace(asked, batch=1), unet, drafts.finished, told)
+    drawing = [(sizes, own)]
     if base is not None:
-        of_base = _drafting_s(base[0]["unet"], asked, unet, base[1], told=False)
-        drawing.insert(0, (base[0], of_base + _trying_s(base[0]["unet"], asked, base[1])))
+        drawing.insert(0, (base, _drafting_s(base["unet"], asked, unet, drafts.of_base, told=False)))
     memory = max(in_turn_gb(one, asked, unet) for one, _ in drawing)
     if told and batch_of(sizes["unet"], asked) == 1:  # extremes take what a second row would
         memory += known["working_gb"]["unet"] * asked.pixels / 1e6 * FLOAT_BYTES[asked.floats]
     for one, evaluating in drawing:
         billions = one["unet"].parameters / 1e9
         preparing = known["load_s"] + (known["compress_s"] if unet == INT8_WEIGHTS else 0.0)
-        making = known["compress_s"] + known["insert_s"] + 2 * known["load_s"] if quick else 0.0
-        seconds += billions * (preparing + making) + evaluating + (known["process_s"] if quick else 0.0)
-        memory = max(memory, known["process_gb"] + known["compress_gb"] * billions) if quick else memory
-    copies = (1 if unet == INT8_WEIGHTS else 0) + (2 if quick else 0)  # a drafter's weights, and the drafter
-    light = copies * sum(one["unet"].parameters for one, _ in drawing) / 1e9
-    disk_gb = light + kept * sample_gb(sizes, asked) + told * known["extremes_gb"] * sizes["unet"].parameters / 1e9
-    return Need(memory, disk_gb, known["process_s"] + seconds, takes_more=True)
+        seconds += billions * preparing + evaluating
+    billions = sum(one["unet"].parameters for one, _ in drawing) / 1e9
+    disk_gb = billions if unet == INT8_WEIGHTS else 0.0
+    disk_gb += drafts.kept * sample_gb(sizes, asked)
+    disk_gb += drafts.told * known["extremes_gb"] * sizes["unet"].parameters / 1e9
+    making = [_drafter(one["unet"], asked) for one, _ in drawing] if drafts.own[1] else []
+    return replace(sum(making, Need(memory, disk_gb, known["process_s"] + seconds)), takes_more=True)
+
+
+def _drafter(size: Size, asked: Request) -> Need:
+    """To make one: its weights stand on the disk beside it; how near it stays is seen at two inputs."""
+    billions, known = size.parameters / 1e9, costs()
+    seconds = known["process_s"] + billions * (known["compress_s"] + known["insert_s"] + 2 * known["load_s"])
+    memory = known["process_gb"] + known["compress_gb"] * billions
+    return Need(memory, 2 * billions, seconds + 2 * step_s(size, asked, INT8))
 
 
 def _drafting_s(size: Size, asked: Request, unet: str, evaluations: tuple[int, int], told: bool) -> float:
@@ -102,11 +111,6 @@ def _drafting_s(size: Size, asked: Request, unet: str, evaluations: tuple[int, i
     step, (floats, ints) = statistics_s if told else step_s, evaluations
     finding = (costs()["drafter_share"] - 1) * step_s(size, asked, INT8)
     return floats * step(size, asked, unet) + ints * (step(size, asked, INT8) + finding)
-
-
-def _trying_s(size: Size, asked: Request, evaluations: tuple[int, int]) -> float:
-    """How near a drafter stays is seen at two inputs."""
-    return 2 * step_s(size, asked, INT8) if evaluations[1] else 0.0
 
 
 def latents_gb(asked: Request) -> float:

@@ -66,9 +66,7 @@ def _make(source: Path, target: Path, seen: Path, device: Device, work: Path) ->
     settings = schemes.settled(replace(SCHEME, samples=len(samples)))
     target.parent.mkdir(parents=True, exist_ok=True)
     with schemes.quiet():
-        weights = schemes.weights_apart(source, settings, "weights", work, half=settings.overflow_fix == "always")
-        model = schemes.quantize_activations(weights, settings, samples, kept=work, original=source)
-        units.once(model)
+        model = schemes.every_layer(source, settings, samples, work)
         before, channels = runtime.read(source), statistics.channels(work / statistics.RANGES)
         search.apply(model, before, channels, _table(model, before, channels, schemes.macs(source, samples)))
         geglu.split(model)
@@ -98,9 +96,9 @@ def _taps(model: ov.Model, samples: Seen) -> dict[str, str]:
 
 def _nearness(xml: Path, samples: Seen, device: Device) -> float:
     """The least dB at the first and at the last input that was seen: in noise, and near the picture."""
-    request, found, every = runtime.compile(xml, device).create_infer_request(), [], list(samples)
-    for number in (0, len(every) - 1):
-        both = samples.answer(number), request.infer(every[number])[0]
+    request, found = runtime.compile(xml, device).create_infer_request(), []
+    for number in (0, len(samples) - 1):
+        both = samples.answer(number), request.infer(samples.inputs(number))[0]
         wanted, predicted = (np.asarray(one, np.float64) for one in both)
         found.append(float(probing.noise_to_signal(wanted, predicted, np.zeros(len(wanted)))[0]))
     return round(float(-10 * np.log10(max(*found, 1e-12))), 1)

@@ -77,14 +77,10 @@ def settled(settings: Quantization) -> Quantization:
 
 def weights_first(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
     """Weights to INT8, saved; then the activations of that small model: SDXL in 6 GB where one pass takes over 24."""
-    weights = weights_apart(source, settings, "weights", kept, half=settings.overflow_fix == "always")
     quantized = kept / "quantized"
     if not pieces.is_there(quantized):
         with placing.whole(quantized) as partial:
-            every = quantize_activations(weights, settings, samples, kept=kept, original=source)
-            units.once(every)
-            save(every, partial / "unet.xml")
-            del every
+            save(every_layer(source, settings, samples, kept), partial / "unet.xml")
         pieces.note(quantized)
     found = _searched(quantized / "unet.xml", source, settings.search, samples, kept) if settings.search else None
     if settings.rounding == "gptq":
@@ -99,6 +95,14 @@ def weights_first(source: Path, target: Path, settings: Quantization, samples: S
     save(model, target)
 
 
+def every_layer(source: Path, settings: Quantization, samples: Samples, kept: Path) -> ov.Model:
+    """The model with its weights in INT8 and a quantizer before every layer, in the plain range of what was seen."""
+    weights = _weights_apart(source, settings, "weights", kept, half=settings.overflow_fix == "always")
+    model = _quantize_activations(weights, settings, samples, kept=kept, original=source)
+    units.once(model)
+    return model
+
+
 def weights_only(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
     """Weights alone, without data; the CPU plugin quantizes activations while it runs, unless told otherwise."""
     compress(source, target, UNET, settings, settings.ignored_types)
@@ -106,14 +110,14 @@ def weights_only(source: Path, target: Path, settings: Quantization, samples: Sa
 
 def hybrid(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
     """optimum-intel's way: weights of all but the convolutions, then weights and activations of the convolutions."""
-    weights = weights_apart(source, settings, "weights-but-convolutions", kept, ["Convolution"])
+    weights = _weights_apart(source, settings, "weights-but-convolutions", kept, ["Convolution"])
     matmuls = [f"^{re.escape(name)}$" for name in _weighted_matmuls(runtime.read(weights))]
-    save(quantize_activations(weights, settings, samples, matmuls, kept), target)
+    save(_quantize_activations(weights, settings, samples, matmuls, kept), target)
 
 
 def notebook(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
     """The OpenVINO notebooks' way: weights and activations of the float model at once."""
-    save(quantize_activations(source, settings, samples), target)
+    save(_quantize_activations(source, settings, samples), target)
 
 
 def none(source: Path, target: Path, settings: Quantization, samples: Samples, kept: Path) -> None:
@@ -232,7 +236,7 @@ def ignored_types(model: ov.Model, settings: Quantization) -> list[str]:
     return [*settings.ignored_types, *([ATTENTION] if stays and ATTENTION not in settings.ignored_types else [])]
 
 
-def weights_apart(
+def _weights_apart(
     source: Path, settings: Quantization, name: str, kept: Path, types: list[str] | None = None, half: bool = False
 ) -> Path:
     """The IR with compressed weights in `kept`, made by a process of its own unless it is there already."""
@@ -278,7 +282,7 @@ def _grouped(settings: Quantization) -> dict[str, Any]:
     return grouped | {"advanced_parameters": fallback}
 
 
-def quantize_activations(
+def _quantize_activations(
     source: Path,
     settings: Quantization,
     samples: Samples,

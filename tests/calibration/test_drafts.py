@@ -43,12 +43,13 @@ def test_what_is_evaluated_tells_ranges_unless_most_of_it_is_not_kept():
     cpu, gpu = SimpleNamespace(name="CPU"), SimpleNamespace(name="GPU")
     for steps, fraction, count, inputs, finished in ((25, None, 14, 8, (1, 13)), (4, None, 40, 3, (4, 36))):
         assert drafts.told(calibration(), model(steps, fraction), cpu) == count * inputs
-        assert drafts.finished(calibration(), model(steps, fraction), cpu) == finished
+        assert drafts.foretold(calibration(), model(steps, fraction), cpu).finished == finished
     assert drafts.told(calibration(), model(25, 0.8), cpu) == 30 * 5
     fewer = calibration(steps_per_prompt=7)
     assert drafts.told(fewer, model(25), cpu) == 14 * 7, "not the last input, which may not be kept"
-    assert drafts.finished(fewer, model(25), cpu) == (0, 0)
-    assert drafts.told(calibration(), model(1), cpu) == 0 and drafts.finished(calibration(), model(1), cpu) == (0, 0)
+    assert drafts.foretold(fewer, model(25), cpu).finished == (0, 0)
+    assert drafts.told(calibration(), model(1), cpu) == 0
+    assert drafts.foretold(calibration(), model(1), cpu).finished == (0, 0)
     assert drafts.told(calibration(), model(25), gpu) == 0
     whole = calibration(evaluations=None, draft_steps=None, steps_per_prompt=4)
     assert drafts.told(whole, model(25), cpu) == 0, "4 of 24 evaluations are of inputs that are kept"
@@ -65,11 +66,16 @@ def test_what_is_evaluated_tells_ranges_unless_most_of_it_is_not_kept():
 )
 def test_the_float_unet_is_evaluated_as_often_as_a_drafter_asks_for(steps, fraction, of_base, own):
     cpu, gpu = SimpleNamespace(name="CPU"), SimpleNamespace(name="GPU")
-    assert drafts.shared_out(calibration(), model(steps, fraction), cpu) == (of_base, own)
+
+    def shared_out(device: SimpleNamespace, **how) -> tuple:
+        found = drafts.foretold(calibration(**how), model(steps, fraction), device)
+        return found.of_base, found.own
+
+    assert shared_out(cpu) == (of_base, own)
     whole = tuple((sum(one), 0) for one in (of_base, own))
-    assert drafts.shared_out(calibration(), model(steps, fraction), gpu) == whole
-    assert drafts.shared_out(calibration(float_evaluations=None), model(steps, fraction), cpu) == whole
-    assert drafts.shared_out(calibration(float_evaluations=1000), model(steps, fraction), cpu) == whole
+    assert shared_out(gpu) == whole
+    assert shared_out(cpu, float_evaluations=None) == whole
+    assert shared_out(cpu, float_evaluations=1000) == whole
 
 
 def test_a_draft_goes_in_even_strides_and_prompts_share_what_lies_between():

@@ -14,7 +14,7 @@ import pytest
 
 from stages import plan
 from stages.machine import budget, description, memory, sizes, speed, usage, watcher
-from stages.machine.budget import Need
+from stages.machine.budget import Drafts, Need
 from stages.machine.costs import costs
 from stages.machine.memory import FP16, INT8, INT8_WEIGHTS, Request
 from stages.settings import composing
@@ -77,7 +77,7 @@ def test_memory_of_rounding_is_foretold(name: str, measured_gb: float) -> None:
 
 def test_a_draft_that_tells_ranges_costs_what_they_take_and_spares_quantizing_them() -> None:
     found, asked = sizes.of_architecture("vega"), Request(1024, 2, "bf16")
-    plain, telling = (budget.calibrate(found, asked, FP16, (98, 0), 112, told) for told in (0, 98))
+    plain, telling = (budget.calibrate(found, asked, FP16, Drafts((98, 0), 112, told)) for told in (0, 98))
     extra = costs()["statistics_gmac_s"] * sizes.unet_gmacs(found["unet"], asked.pixels, 2)
     assert telling.seconds - plain.seconds == pytest.approx(98 * extra)
     assert telling.disk_gb - plain.disk_gb == pytest.approx(98 * 0.00241, rel=0.05), "98 files of Vega's hold 0.236 GB"
@@ -88,20 +88,20 @@ def test_a_draft_that_tells_ranges_costs_what_they_take_and_spares_quantizing_th
     notebook = replace(settings, scheme="notebook")
     runs = [budget.quantize(found, asked, 112, notebook, told).seconds for told in (0, 98)]
     assert runs[0] == runs[1], "NNCF collects its own"
-    alone = [budget.calibrate(found, one, FP16, (98, 0), 112, told).memory_gb for told in (0, 98)]
+    alone = [budget.calibrate(found, one, FP16, Drafts((98, 0), 112, told)).memory_gb for told in (0, 98)]
     assert alone[1] - alone[0] == pytest.approx(0.42, rel=0.3), "measured: 2.38 GB in the place of 1.96"
 
 
 def test_a_drafter_costs_what_making_it_takes_and_spares_the_difference_of_a_step() -> None:
     found, asked, known = sizes.of_architecture("vega"), Request(1024, 2, "bf16"), costs()
-    floats, mostly = (budget.calibrate(found, asked, FP16, how, 112, 98) for how in ((98, 0), (7, 91)))
+    floats, mostly = (budget.calibrate(found, asked, FP16, Drafts(how, 112, 98)) for how in ((98, 0), (7, 91)))
     steps = {stored: speed.step_s(found["unet"], asked, stored) for stored in (FP16, INT8)}
     spared = 91 * (steps[FP16] - known["drafter_share"] * steps[INT8])
     billions = found["unet"].parameters / 1e9
     making = billions * (known["compress_s"] + known["insert_s"] + 2 * known["load_s"]) + known["process_s"]
     assert floats.seconds - mostly.seconds == pytest.approx(spared - making - 2 * steps[INT8])
     assert mostly.disk_gb - floats.disk_gb == pytest.approx(2 * billions), "its weights, and itself"
-    rows = budget.calibrate(found, asked, FP16, (7, 91), 112, 112, (1, 13))
+    rows = budget.calibrate(found, asked, FP16, Drafts((7, 91), 112, 112, (1, 13)))
     one = replace(asked, batch=1)
     quick = speed.statistics_s(found["unet"], one, INT8) + (known["drafter_share"] - 1) * steps[INT8] / 2
     assert rows.seconds - mostly.seconds == pytest.approx(speed.statistics_s(found["unet"], one) + 13 * quick)
@@ -111,7 +111,7 @@ def test_a_refiners_base_has_a_drafter_too() -> None:
     refiner, base = (sizes.of_architecture(name) for name in ("sdxl-refiner", "sdxl"))
     asked = Request(1024, 2, "bf16")
     floats, own, both = (
-        budget.calibrate(refiner, asked, FP16, how, 150, 120, base=(base, of_base))
+        budget.calibrate(refiner, asked, FP16, Drafts(how, 150, 120, of_base=of_base), base)
         for how, of_base in (((120, 0), (180, 0)), ((8, 112), (180, 0)), ((8, 112), (12, 168)))
     )
     assert both.seconds < own.seconds < floats.seconds

@@ -33,9 +33,9 @@ def test_the_model_is_the_one_that_nncf_makes_by_itself(tmp_path: Path, monkeypa
     monkeypatch.setattr(statistics, "OneRow", lambda samples: samples)  # of which NNCF takes all rows, in float32
     monkeypatch.setattr(statistics, "floats", lambda: "f32")
     quantize(source, tmp_path / "lean/m.xml", tmp_path / "kept", samples())
-    before = schemes.quantize_activations
+    before = schemes._quantize_activations
     plain = lambda *args, kept, original: before(*args)  # noqa: E731
-    monkeypatch.setattr(schemes, "quantize_activations", plain)
+    monkeypatch.setattr(schemes, "_quantize_activations", plain)
     quantize(source, tmp_path / "plain/m.xml", tmp_path / "kept2", samples())
     assert contents(tmp_path / "lean/m.xml") == contents(tmp_path / "plain/m.xml")
 
