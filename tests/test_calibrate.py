@@ -330,6 +330,25 @@ def test_a_few_float_evaluations_make_the_unet_in_int8_that_drafts_the_other_pro
     ]  # fmt: skip
 
 
+def test_the_float_unet_is_let_go_before_its_drafter_is_made(root: Path, monkeypatch) -> None:
+    """It would stand beside what making one takes, and beside the drafter."""
+    rooms, make = [], drafter.pipeline
+
+    class Kept(residency.Room):
+        def __init__(self, *limit, **how) -> None:
+            super().__init__(*limit, **how)
+            rooms.append(self)
+
+    def making(*how):
+        assert [room.used_gb() for room in rooms] == [0.0] and rooms[0].calls["unet"] > 0
+        return make(*how)
+
+    monkeypatch.setattr("stages.generation.at_work.Room", Kept)
+    monkeypatch.setattr(drafter, "pipeline", making)
+    assert calibrate(settings(steps=10, drafted=DRAFTED | {"float_evaluations": 3}), root)["facts"]["drafter"]
+    assert len(rooms) == 2
+
+
 def test_a_drafter_that_strays_too_far_drafts_nothing(root: Path, monkeypatch, capsys) -> None:
     calibrate(settings(steps=10, drafted=DRAFTED), root)
     before = contents(root / "artifacts/calibration/base")

@@ -76,6 +76,7 @@ def collect(
         _keep_seen(turn, "ir", item.number, samples)
         _save(shards.shard_path(target, item.number), samples, item.prompt)
     engine.rest()
+    work.let_go()  # what is done in another turn, or in between, is not to stand beside it
     cut = sets.truncated(chosen, drawing.negative_of(work.sampler), work.loaded()[0].tokenizer_2)
     return len(cut["prompts"]) + cut["negative_prompt"]
 
